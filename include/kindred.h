@@ -1,0 +1,238 @@
+/*
+ * kindred.h - embed images and texts into vectors and find what is alike.
+ *
+ * The only public header of libkindred.
+ *
+ * Conventions
+ *   - Every call that can fail returns a kin_status and, when `err` is not NULL, leaves a
+ *     message in it that names the cause (the file, the tensor, the option). On success `err`
+ *     is left untouched.
+ *   - Handles are opaque. A handle that a call gives out is released by the matching *_close.
+ *     Closing NULL is a no-op.
+ *   - Vectors are float32, row-major, one row an input. Texts and paths are UTF-8 and
+ *     NUL-terminated (paths may hold any byte the file system allows).
+ *   - There is no global state: two contexts in one process don't know of each other.
+ *   - The same input gives the same bits: whatever the batch, the number of threads or, in
+ *     fp32, the instruction set.
+ */
+#ifndef KINDRED_H
+#define KINDRED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define KIN_API __attribute__((visibility("default")))
+#define KIN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define KIN_API
+#define KIN_PRINTF(fmt, args)
+#endif
+
+#define KINDRED_VERSION "0.1.0"
+
+/* ---------------------------------------------------------------- status */
+
+typedef enum kin_status {
+  KIN_OK = 0,
+  KIN_ERR_ARGUMENT,    /* the caller broke a rule of this header */
+  KIN_ERR_MEMORY,      /* an allocation failed */
+  KIN_ERR_IO,          /* the system refused: no such file, permission, disk full */
+  KIN_ERR_FORMAT,      /* a file is damaged or isn't what its name says */
+  KIN_ERR_UNSUPPORTED, /* well-formed, but of a kind that this build can't handle */
+  KIN_ERR_LIMIT,       /* a safety limit was passed (picture size, header length) */
+  KIN_ERR_BUSY,        /* another process holds the store for writing */
+  KIN_ERR_CANCELLED,   /* the progress callback asked to stop */
+  KIN_ERR_MISMATCH,    /* model and store (or two vectors) don't belong together */
+  KIN_ERR_NOT_FOUND    /* no such item */
+} kin_status;
+
+typedef struct kin_error {
+  kin_status status;
+  char message[1024]; /* one line, no trailing newline; always NUL-terminated */
+} kin_error;
+
+/* "KIN_ERR_IO" and so on; never NULL. */
+KIN_API const char *kin_status_name(kin_status status);
+
+/* --------------------------------------------------------------- context */
+
+/* Worker threads and the table of kernels for this CPU. Thread-safe: any number of threads may
+ * use one context and the models opened on it. */
+typedef struct kin_context kin_context;
+
+typedef enum kin_isa {
+  KIN_ISA_AUTO = 0, /* the best that this CPU and operating system allow */
+  KIN_ISA_SCALAR,
+  KIN_ISA_AVX2,
+  KIN_ISA_AVX512
+} kin_isa;
+
+typedef struct kin_context_options {
+  unsigned threads; /* 0: one for each CPU that this process may run on */
+  kin_isa isa;      /* for tests and benchmarks; AUTO otherwise */
+} kin_context_options;
+
+/* `options` may be NULL (all defaults). KIN_ERR_UNSUPPORTED if the CPU lacks `isa`. */
+KIN_API kin_status kin_context_open(const kin_context_options *options, kin_context **out, kin_error *err);
+KIN_API void kin_context_close(kin_context *context);
+KIN_API unsigned kin_context_threads(const kin_context *context);
+/* The name of the kernels in use: "scalar", "avx2", "avx512". */
+KIN_API const char *kin_context_isa_name(const kin_context *context);
+
+/* ----------------------------------------------------------------- model */
+
+/* An encoder read from a model directory. Immutable after opening, so that any number of threads
+ * may embed with one model at once. Must be closed before its context. */
+typedef struct kin_model kin_model;
+
+typedef struct kin_model_info {
+  char architecture[32]; /* "clip", "dinov2", ... */
+  char id[65];           /* hex SHA-256 over config and weights: two models with one id give the same vectors */
+  size_t dim;            /* floats in a vector */
+  size_t image_size;     /* pixels, width and height of the encoder's input; 0 without an image tower */
+  size_t text_context;   /* tokens a text is cut to; 0 without a text tower */
+  size_t image_layers, image_width, image_heads, patch_size;
+  size_t text_layers, text_width, text_heads, vocabulary;
+  uint64_t parameters;   /* in all towers that were loaded */
+  uint64_t memory_bytes; /* held by the packed weights */
+  double logit_scale;    /* exp(logit_scale) of CLIP: cosine to logit; 0 where there is none */
+  bool has_image, has_text;
+} kin_model_info;
+
+/* Open the model in directory `dir`: transformers' layout of CLIP or DINOv2 (config.json,
+ * model.safetensors or an index of shards, tokenizer.json or vocab.json + merges.txt,
+ * preprocessor_config.json). Weights are mapped, checked, and packed once for the kernels.
+ * Errors: KIN_ERR_IO (missing file), KIN_ERR_FORMAT (damaged; names file and tensor),
+ * KIN_ERR_UNSUPPORTED (architecture; the message lists what is supported). */
+KIN_API kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out, kin_error *err);
+KIN_API void kin_model_close(kin_model *model);
+KIN_API void kin_model_get_info(const kin_model *model, kin_model_info *out);
+KIN_API size_t kin_model_dim(const kin_model *model);
+
+/* ----------------------------------------------------------------- embed */
+
+/* One picture to embed: set exactly one of path, data or rgb. Nothing is kept after the call. */
+typedef struct kin_image_source {
+  const char *path;     /* a file: JPEG, PNG, WebP, GIF (first frame), HEIC/AVIF, camera RAW */
+  const void *data;     /* the bytes of such a file ... */
+  size_t data_size;     /* ... and how many */
+  const uint8_t *rgb;   /* or 8-bit pixels, upright, width * height * 3, no padding */
+  uint32_t width, height;
+} kin_image_source;
+
+/* What was learnt about a picture while embedding it. */
+typedef struct kin_item_report {
+  size_t index;           /* of the input */
+  kin_status status;      /* KIN_OK, or why this one was left out (its row is zeros) */
+  const char *message;    /* NULL when OK; valid during the callback only */
+  uint32_t width, height; /* upright; 0 for a text */
+} kin_item_report;
+
+typedef struct kin_embed_options {
+  bool raw;                   /* true: the vector as the model gives it; false: L2-normalised */
+  size_t batch;               /* inputs encoded at once; 0: 16 */
+  uint64_t max_pixels;        /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
+  /* Called once for each input in order of completion, from one thread at a time. Return false to
+   * stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the first bad input ends the
+   * call with its error. */
+  bool (*on_item)(void *user, const kin_item_report *report);
+  void *user;
+} kin_embed_options;
+
+/* Embed `n` pictures into out[n][dim]. `options` may be NULL.
+ * Agrees with transformers' CLIPModel.get_image_features (CLIP) and the CLS row of Dinov2Model's
+ * last_hidden_state (DINOv2), to cosine 0.99999. KIN_ERR_UNSUPPORTED without an image tower. */
+KIN_API kin_status kin_embed_images(kin_model *model, const kin_image_source *images, size_t n,
+                                    const kin_embed_options *options, float *out, kin_error *err);
+
+/* Embed `n` texts into out[n][dim]; texts longer than the model's context are cut as the reference
+ * tokenizer cuts them. The empty text is allowed. Invalid UTF-8 is KIN_ERR_FORMAT for that input.
+ * Agrees with transformers' CLIPModel.get_text_features. */
+KIN_API kin_status kin_embed_texts(kin_model *model, const char *const *texts, size_t n,
+                                   const kin_embed_options *options, float *out, kin_error *err);
+
+/* Cosine of two vectors of `dim` floats: 1 alike, 0 unrelated, -1 opposite; 0 if either is all zeros. */
+KIN_API float kin_cosine(const kin_context *context, const float *a, const float *b, size_t dim);
+
+/* ----------------------------------------------------------------- store */
+
+/* A collection on disk: a SQLite file with the items, and a file of vectors beside it
+ * (docs/store-format.md). Several readers and one writer at a time, across processes.
+ * A handle is used by one thread at a time. */
+typedef struct kin_store kin_store;
+
+typedef enum kin_store_mode {
+  KIN_STORE_READ = 0, /* must exist */
+  KIN_STORE_WRITE     /* created if missing; KIN_ERR_BUSY if another process writes */
+} kin_store_mode;
+
+/* Open the store whose SQLite file is `path`; the vectors lie in `path` + ".vectors". A crash of a
+ * writer at any moment leaves the last commit, which opening restores. */
+KIN_API kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode mode, kin_store **out,
+                                  kin_error *err);
+KIN_API void kin_store_close(kin_store *store);
+
+typedef struct kin_store_stats {
+  size_t items;
+  size_t dim;        /* 0: empty store, no model yet */
+  char model_id[65]; /* "" : no model yet */
+  char model_path[4096];
+} kin_store_stats;
+KIN_API kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, kin_error *err);
+
+typedef struct kin_index_progress {
+  uint64_t found;     /* pictures seen so far by the walk */
+  uint64_t done;      /* embedded and committed */
+  uint64_t unchanged; /* skipped: same size and mtime (or same SHA-256) as in the store */
+  uint64_t removed;   /* dropped: the file is gone */
+  uint64_t failed;    /* unreadable; named by on_failure */
+  bool walking;       /* `found` still grows */
+} kin_index_progress;
+
+typedef struct kin_index_options {
+  const char *const *exclude;  /* glob patterns (fnmatch) on the name or the whole path; NULL: none */
+  size_t n_exclude;
+  bool follow;                 /* follow symbolic links; loops end */
+  bool hidden;                 /* take hidden files and folders too */
+  int64_t since;               /* only files modified at or after this Unix time; 0: all */
+  size_t batch;                /* 0: 16 */
+  uint64_t max_pixels;         /* as in kin_embed_options */
+  bool (*on_progress)(void *user, const kin_index_progress *progress); /* false: stop, KIN_ERR_CANCELLED */
+  void (*on_failure)(void *user, const char *path, kin_status status, const char *message);
+  void *user;
+} kin_index_options;
+
+/* Embed the pictures under `paths` (files or folders) that are new or changed, drop those that are
+ * gone from below the given paths, commit in small steps. Cancelling or a crash keeps what was
+ * committed. Memory doesn't grow with the folder.
+ * KIN_ERR_MISMATCH if the store holds vectors of another model. */
+KIN_API kin_status kin_store_index(kin_store *store, kin_model *model, const char *const *paths, size_t n_paths,
+                                   const kin_index_options *options, kin_index_progress *out, kin_error *err);
+
+typedef struct kin_hit {
+  int64_t id;
+  float score; /* cosine */
+  char *path;
+  uint32_t width, height;
+} kin_hit;
+
+typedef struct kin_hits kin_hits;
+
+/* The `k` items nearest to `query` (dim floats, any length), best first, ties by id. Exact. */
+KIN_API kin_status kin_store_search(kin_store *store, const float *query, size_t dim, size_t k, kin_hits **out,
+                                    kin_error *err);
+KIN_API size_t kin_hits_count(const kin_hits *hits);
+/* Valid until kin_hits_close. */
+KIN_API const kin_hit *kin_hits_get(const kin_hits *hits, size_t i);
+KIN_API void kin_hits_close(kin_hits *hits);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

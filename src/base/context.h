@@ -1,0 +1,14 @@
+/* The inside of kin_context. */
+#ifndef KIN_CONTEXT_H
+#define KIN_CONTEXT_H
+
+#include "base/threads.h"
+
+struct kin_kernels;
+
+struct kin_context {
+  kin_pool *pool;
+  const struct kin_kernels *kernels; /* kernel/kernel.h; chosen once when the context opens */
+};
+
+#endif

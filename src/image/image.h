@@ -1,0 +1,53 @@
+/* Bytes on disk -> upright 8-bit RGB -> the encoder's square crop. */
+#ifndef KIN_IMAGE_H
+#define KIN_IMAGE_H
+
+#include "base/base.h"
+
+/* 8-bit sRGB, no row padding, already turned upright by EXIF orientation. */
+typedef struct kin_image {
+  uint32_t width, height;
+  uint8_t *rgb; /* width * height * 3; free with kin_image_free */
+} kin_image;
+
+#define KIN_DEFAULT_MAX_PIXELS (256ull * 1024 * 1024)
+
+/* Decode by content, not by name. `max_pixels` 0: the default limit. `name` is for messages.
+ * Pixels equal Pillow's Image.open + ImageOps.exif_transpose + convert("RGB").
+ * KIN_ERR_IO, KIN_ERR_FORMAT (truncated or corrupt, naming what), KIN_ERR_LIMIT,
+ * KIN_ERR_UNSUPPORTED (not a picture, or a format whose library isn't installed: says which). */
+kin_status kin_image_decode(const void *data, size_t size, const char *name, uint64_t max_pixels, kin_image *out,
+                            kin_error *err);
+kin_status kin_image_decode_file(const char *path, uint64_t max_pixels, kin_image *out, kin_error *err);
+void kin_image_free(kin_image *image);
+/* True if the file name's ending is one that kin_image_decode may read (for folder walks). */
+bool kin_image_has_known_extension(const char *path);
+
+typedef enum kin_filter { KIN_FILTER_NEAREST, KIN_FILTER_BILINEAR, KIN_FILTER_BICUBIC, KIN_FILTER_LANCZOS } kin_filter;
+
+/* What preprocessor_config.json says, for CLIPImageProcessor and BitImageProcessor. */
+typedef struct kin_preprocess {
+  bool resize;
+  size_t shortest_edge;              /* resize so that the shorter side is this, or 0 with ... */
+  size_t resize_width, resize_height; /* ... an exact size */
+  kin_filter filter;
+  bool center_crop;
+  size_t crop_width, crop_height;
+  float rescale;                     /* 1/255 */
+  float mean[3], deviation[3];       /* 0 and 1 where the config says do_normalize: false */
+} kin_preprocess;
+
+/* Read `dir`/preprocessor_config.json. KIN_ERR_UNSUPPORTED for a step that isn't known. The result's
+ * output size (after crop) must be square and equal for every photo, else KIN_ERR_UNSUPPORTED. */
+kin_status kin_preprocess_load(const char *dir, kin_preprocess *out, kin_error *err);
+
+/* Resize and crop into out[crop_height][crop_width][3], 8 bits: equal to Pillow's resize (antialiased,
+ * 8-bit fixed point, horizontal pass first) and transformers' crop (zero padding when the picture is
+ * smaller than the crop). Rescale and normalise are left to the encoder's first layer. */
+kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, uint8_t *out, kin_error *err);
+
+/* Pillow's Image.resize((out_width, out_height), filter) of an RGB picture. */
+kin_status kin_image_resize(const kin_image *image, uint32_t out_width, uint32_t out_height, kin_filter filter,
+                            kin_image *out, kin_error *err);
+
+#endif
