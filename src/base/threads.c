@@ -1,0 +1,148 @@
+/* The worker pool: callers post a job, workers and the caller take its tasks by an atomic counter. */
+#include "base/threads.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+typedef struct job {
+  void (*fn)(void *arg, size_t task);
+  void *arg;
+  size_t n;
+  atomic_size_t next; /* task to take */
+  atomic_size_t done; /* tasks finished */
+  unsigned users;     /* workers inside this job; guarded by the pool's lock */
+  struct job *link;
+} job;
+
+struct kin_pool {
+  pthread_mutex_t lock;
+  pthread_cond_t posted;   /* a job came, or the pool closes */
+  pthread_cond_t finished; /* a worker left a job */
+  job *jobs;               /* with tasks left to take */
+  atomic_uint generation;  /* changes with every post: what idle workers spin on */
+  bool closing;
+  unsigned workers;
+  pthread_t *threads;
+};
+
+static void run_tasks(job *j) {
+  size_t task;
+  while ((task = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->n) {
+    j->fn(j->arg, task);
+    atomic_fetch_add_explicit(&j->done, 1, memory_order_release);
+  }
+}
+
+static job *first_with_tasks(kin_pool *pool) {
+  for (job *j = pool->jobs; j; j = j->link)
+    if (atomic_load_explicit(&j->next, memory_order_relaxed) < j->n) return j;
+  return NULL;
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* An encoder posts a job every few hundred microseconds; waking a sleeping thread costs about 50.
+ * So a worker looks for that long before it sleeps. */
+static void spin_for_post(kin_pool *pool, unsigned seen) {
+  for (unsigned i = 0; i < 4000; i++) {
+    if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen) return;
+    relax();
+  }
+}
+
+static void *worker(void *arg) {
+  kin_pool *pool = arg;
+  pthread_mutex_lock(&pool->lock);
+  while (!pool->closing) {
+    job *j = first_with_tasks(pool);
+    if (!j) {
+      unsigned seen = atomic_load_explicit(&pool->generation, memory_order_relaxed);
+      pthread_mutex_unlock(&pool->lock);
+      spin_for_post(pool, seen);
+      pthread_mutex_lock(&pool->lock);
+      if (!pool->closing && atomic_load_explicit(&pool->generation, memory_order_relaxed) == seen)
+        pthread_cond_wait(&pool->posted, &pool->lock);
+      continue;
+    }
+    j->users++;
+    pthread_mutex_unlock(&pool->lock);
+    run_tasks(j);
+    pthread_mutex_lock(&pool->lock);
+    if (--j->users == 0) pthread_cond_broadcast(&pool->finished);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return NULL;
+}
+
+void kin_parallel_for(kin_pool *pool, size_t n, void (*fn)(void *arg, size_t task), void *arg) {
+  if (n <= 1 || pool->workers == 0) {
+    for (size_t i = 0; i < n; i++) fn(arg, i);
+    return;
+  }
+  job j = {.fn = fn, .arg = arg, .n = n};
+  pthread_mutex_lock(&pool->lock);
+  j.link = pool->jobs;
+  pool->jobs = &j;
+  atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+  pthread_cond_broadcast(&pool->posted);
+  pthread_mutex_unlock(&pool->lock);
+
+  run_tasks(&j);
+  for (unsigned i = 0; i < 4000 && atomic_load_explicit(&j.done, memory_order_acquire) < n; i++) relax();
+
+  pthread_mutex_lock(&pool->lock);
+  for (job **at = &pool->jobs; *at; at = &(*at)->link)
+    if (*at == &j) {
+      *at = j.link;
+      break;
+    }
+  while (j.users > 0) pthread_cond_wait(&pool->finished, &pool->lock);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+kin_status kin_pool_open(unsigned threads, kin_pool **out, kin_error *err) {
+  *out = NULL;
+  if (threads < 1 || threads > 4096) return kin_fail(err, KIN_ERR_ARGUMENT, "%u threads: must be 1 to 4096", threads);
+  kin_pool *pool = calloc(1, sizeof *pool);
+  if (pool) pool->threads = kin_array(threads, sizeof *pool->threads);
+  if (!pool || !pool->threads) {
+    free(pool);
+    return kin_fail(err, KIN_ERR_MEMORY, "no memory for a thread pool");
+  }
+  pthread_mutex_init(&pool->lock, NULL);
+  pthread_cond_init(&pool->posted, NULL);
+  pthread_cond_init(&pool->finished, NULL);
+  for (; pool->workers < threads - 1; pool->workers++) {
+    int e = pthread_create(&pool->threads[pool->workers], NULL, worker, pool);
+    if (e) {
+      kin_pool_close(pool);
+      return kin_fail_errno(err, e, "cannot start thread %u of %u", pool->workers + 1, threads);
+    }
+  }
+  *out = pool;
+  return KIN_OK;
+}
+
+void kin_pool_close(kin_pool *pool) {
+  if (!pool) return;
+  pthread_mutex_lock(&pool->lock);
+  pool->closing = true;
+  atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+  pthread_cond_broadcast(&pool->posted);
+  pthread_mutex_unlock(&pool->lock);
+  for (unsigned i = 0; i < pool->workers; i++) pthread_join(pool->threads[i], NULL);
+  pthread_cond_destroy(&pool->posted);
+  pthread_cond_destroy(&pool->finished);
+  pthread_mutex_destroy(&pool->lock);
+  free(pool->threads);
+  free(pool);
+}
+
+unsigned kin_pool_threads(const kin_pool *pool) {
+  return pool->workers + 1;
+}

@@ -1,0 +1,54 @@
+/* Temporary folders and files for tests. */
+#include "support.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *test_temporary_folder(void) {
+  const char *root = getenv("TMPDIR");
+  char *path = kin_format("%s/kindred-test-XXXXXX", root && *root ? root : "/tmp");
+  assert_non_null(path);
+  assert_non_null(mkdtemp(path));
+  return path;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+  (void)st, (void)type, (void)ftw;
+  return remove(path);
+}
+
+void test_remove_tree(const char *path) {
+  nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void test_write_file(const char *folder, const char *name, const void *data, size_t size) {
+  char *path = kin_format("%s/%s", folder, name);
+  assert_non_null(path);
+  FILE *f = fopen(path, "wb");
+  if (!f) fail_msg("cannot write %s", path);
+  assert_int_equal(fwrite(data, 1, size, f), size);
+  assert_int_equal(fclose(f), 0);
+  free(path);
+}
+
+char *test_source_path(const char *relative) {
+  const char *source = getenv("KINDRED_SOURCE");
+  if (!source) fail_msg("KINDRED_SOURCE is not set: run the tests through ctest");
+  char *path = kin_format("%s/%s", source, relative);
+  assert_non_null(path);
+  return path;
+}
+
+void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part) {
+  if (status != expected)
+    fail_msg("got %s, expected %s; message: %s", kin_status_name(status), kin_status_name(expected),
+             status == KIN_OK ? "" : err->message);
+  if (!strstr(err->message, part)) fail_msg("\"%s\" is not in the message: %s", part, err->message);
+}
+
+void test_assert_ok(kin_status status, const kin_error *err) {
+  if (status != KIN_OK) fail_msg("%s: %s", kin_status_name(status), err->message);
+}

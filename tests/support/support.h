@@ -1,0 +1,27 @@
+/* What tests of every layer share: temporary folders and files. Failures end the test. */
+#ifndef KIN_TEST_SUPPORT_H
+#define KIN_TEST_SUPPORT_H
+
+#include "base/base.h"
+
+/* clang-format off: cmocka.h needs what stands before it. */
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* clang-format on */
+
+/* A new empty folder; release with test_remove_tree and free. */
+char *test_temporary_folder(void);
+void test_remove_tree(const char *path);
+void test_write_file(const char *folder, const char *name, const void *data, size_t size);
+/* KINDRED_SOURCE/relative: a committed file. Release with free. */
+char *test_source_path(const char *relative);
+
+/* Assert that `status` is `expected` and that the message holds `part`. */
+void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part);
+/* Assert KIN_OK, printing the message otherwise. */
+void test_assert_ok(kin_status status, const kin_error *err);
+
+#endif
