@@ -120,8 +120,9 @@ kin_status kin_pool_open(unsigned threads, kin_pool **out, kin_error *err) {
   for (; pool->workers < threads - 1; pool->workers++) {
     int e = pthread_create(&pool->threads[pool->workers], NULL, worker, pool);
     if (e) {
+      kin_fail_errno(err, e, "cannot start thread %u of %u", pool->workers + 1, threads);
       kin_pool_close(pool);
-      return kin_fail_errno(err, e, "cannot start thread %u of %u", pool->workers + 1, threads);
+      return KIN_ERR_IO;
     }
   }
   *out = pool;

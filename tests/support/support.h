@@ -4,12 +4,13 @@
 
 #include "base/base.h"
 
-/* clang-format off: cmocka.h needs what stands before it. */
-#include <cmocka.h>
+/* cmocka.h needs what stands before it, in this order. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 /* clang-format on */
 
 /* A new empty folder; release with test_remove_tree and free. */
