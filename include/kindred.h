@@ -138,9 +138,9 @@ typedef struct kin_embed_options {
   bool raw;                   /* true: the vector as the model gives it; false: L2-normalised */
   size_t batch;               /* inputs encoded at once; 0: 16 */
   uint64_t max_pixels;        /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
-  /* Called once for each input in order of completion, from one thread at a time. Return false to
-   * stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the first bad input ends the
-   * call with its error. */
+  /* Called once for each input, in input order, from the calling thread, when the input's row in `out`
+   * is final. Return false to stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the
+   * first bad input ends the call with its error. */
   bool (*on_item)(void *user, const kin_item_report *report);
   void *user;
 } kin_embed_options;
@@ -159,6 +159,30 @@ KIN_API kin_status kin_embed_texts(kin_model *model, const char *const *texts, s
 
 /* Cosine of two vectors of `dim` floats: 1 alike, 0 unrelated, -1 opposite; 0 if either is all zeros. */
 KIN_API float kin_cosine(const kin_context *context, const float *a, const float *b, size_t dim);
+
+/* ---------------------------------------------------------- vector files */
+
+/* Writes vectors to a file row by row, so that memory doesn't grow with their number. The file appears
+ * under its name only when committed, whole and synced; until then it is a hidden file beside it. */
+typedef struct kin_vector_writer kin_vector_writer;
+
+/* Begin a file of vectors of `dim` floats. The ending of `path` picks the format:
+ *   .npy          NumPy, float32, shape (rows, dim)
+ *   .jsonl        one object a line: {"path" or "text": ..., "vector": [...]}
+ *   .safetensors  one F32 tensor "vectors" of shape [rows, dim]
+ *   .fvecs        for each row a little-endian int32 dim, then its floats
+ * "-" writes JSON lines to the standard output as they come. A device or pipe is written in place.
+ * KIN_ERR_ARGUMENT for another ending, KIN_ERR_IO when the file can't be made. */
+KIN_API kin_status kin_vector_writer_open(const char *path, size_t dim, kin_vector_writer **out, kin_error *err);
+/* Append one row. JSON lines also take what it came from: `key` ("path" or "text") and `name`, or NULL
+ * for none. A path that isn't UTF-8 has U+FFFD for its bad bytes, and all its bytes in hex as
+ * "path_hex". KIN_ERR_IO names the file (disk full, for one). */
+KIN_API kin_status kin_vector_writer_add(kin_vector_writer *writer, const float *vector, const char *key,
+                                         const char *name, kin_error *err);
+/* Complete the file, sync it to disk and give it its name, replacing what was there. */
+KIN_API kin_status kin_vector_writer_commit(kin_vector_writer *writer, kin_error *err);
+/* Release; what wasn't committed is removed. */
+KIN_API void kin_vector_writer_close(kin_vector_writer *writer);
 
 /* ----------------------------------------------------------------- store */
 

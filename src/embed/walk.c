@@ -62,7 +62,7 @@ void kin_walk_close(kin_walk *walk) {
   free(walk);
 }
 
-/* Put `name` (of `length` bytes) and a '/' if it's a folder at position `at` of walk->path. */
+/* Write `name` at position `at` of walk->path, which then ends there. */
 static bool path_put(kin_walk *walk, size_t at, const char *name, size_t length) {
   if (!kin_grow((void **)&walk->path, &walk->path_capacity, at + length + 1, 1)) return false;
   memcpy(walk->path + at, name, length);
@@ -150,8 +150,9 @@ static int compare_names(const void *a, const void *b, void *names) {
   return strcmp((const char *)names + *(const size_t *)a, (const char *)names + *(const size_t *)b);
 }
 
+/* Fill `f`; errno is 0 afterwards unless the system refused half-way. */
 static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
-  for (const struct dirent *entry; (entry = readdir(dir));) {
+  for (const struct dirent *entry; errno = 0, (entry = readdir(dir));) {
     const char *name = entry->d_name;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_system_name(name)) continue;
     if (name[0] == '.' && !walk->options.hidden) continue;
@@ -161,16 +162,21 @@ static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
     if (is_excluded(walk, name, walk->path)) continue;
     if (!folder_add(f, name, k == FOLDER_ENTRY)) return false;
   }
-  if (f->count) qsort_r(f->order, f->count, sizeof *f->order, compare_names, f->names);
   return true;
 }
 
-/* Push the folder at walk->path (which ends with '/'). An unreadable one is reported in *out. */
+/* The folder at walk->path can't be read (wholly): report it in *out. */
+static void folder_failed(kin_walk *walk, size_t path_length, int errnum, kin_walk_entry *out) {
+  walk->path[path_length] = '\0';
+  out->status = kin_fail_errno(&walk->item_error, errnum, "can't read the folder %s", walk->path);
+}
+
+/* Push the folder at walk->path, which ends with '/'. */
 static kin_status folder_enter(kin_walk *walk, size_t path_length, kin_walk_entry *out, kin_error *err) {
   DIR *dir = opendir(walk->path);
   struct stat s;
   if (!dir || fstat(dirfd(dir), &s) != 0) {
-    out->status = kin_fail_errno(&walk->item_error, errno, "can't read the folder %s", walk->path);
+    folder_failed(walk, path_length, errno, out);
     if (dir) closedir(dir);
     return KIN_OK;
   }
@@ -180,6 +186,8 @@ static kin_status folder_enter(kin_walk *walk, size_t path_length, kin_walk_entr
     ok = kin_grow((void **)&walk->stack, &walk->stack_capacity, walk->depth + 1, sizeof f);
     if (ok) {
       ok = folder_read(walk, &f, dir);
+      if (ok && errno) folder_failed(walk, path_length, errno, out);
+      if (f.count) qsort_r(f.order, f.count, sizeof *f.order, compare_names, f.names);
       walk->stack[walk->depth++] = f;
     }
   }

@@ -1,0 +1,50 @@
+/* Options, normalisation and reports of the pipeline, and the cosine. */
+#include "embed/embed.h"
+
+#include "image/image.h"
+
+#include <math.h>
+
+kin_embed_options kin_embed_resolve(const kin_embed_options *options) {
+  kin_embed_options o = options ? *options : (kin_embed_options){0};
+  if (o.batch == 0) o.batch = 16;
+  if (o.max_pixels == 0) o.max_pixels = KIN_DEFAULT_MAX_PIXELS;
+  return o;
+}
+
+static double dot(const float *a, const float *b, size_t dim) {
+  double sum = 0;
+  for (size_t i = 0; i < dim; i++) sum += (double)a[i] * (double)b[i];
+  return sum;
+}
+
+bool kin_embed_finish(float *row, size_t dim, bool raw) {
+  double squares = dot(row, row, dim);
+  if (!isfinite(squares)) return false;
+  if (raw || squares == 0) return true;
+  double norm = sqrt(squares);
+  for (size_t i = 0; i < dim; i++) row[i] = (float)((double)row[i] / norm);
+  return true;
+}
+
+kin_status kin_embed_report(const kin_embed_options *options, size_t first, size_t n, const kin_outcome *outcomes,
+                            kin_error *err) {
+  for (size_t i = 0; i < n; i++) {
+    const kin_outcome *o = &outcomes[i];
+    bool ok = o->error.status == KIN_OK;
+    if (!options->on_item) {
+      if (!ok) return kin_fail(err, o->error.status, "%s", o->error.message);
+      continue;
+    }
+    kin_item_report report = {first + i, o->error.status, ok ? NULL : o->error.message, o->width, o->height};
+    if (!options->on_item(options->user, &report)) return kin_fail(err, KIN_ERR_CANCELLED, "stopped on request");
+  }
+  return KIN_OK;
+}
+
+float kin_cosine(const kin_context *context, const float *a, const float *b, size_t dim) {
+  (void)context; /* two vectors are too few to gain from a kernel */
+  double squares = dot(a, a, dim) * dot(b, b, dim);
+  if (squares == 0) return 0;
+  return (float)fmax(-1, fmin(1, dot(a, b, dim) / sqrt(squares)));
+}

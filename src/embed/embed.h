@@ -1,0 +1,25 @@
+/* What the image and text halves of the pipeline share. */
+#ifndef KIN_EMBED_H
+#define KIN_EMBED_H
+
+#include "base/base.h"
+
+/* What became of one input. */
+typedef struct kin_outcome {
+  kin_error error; /* status KIN_OK: embedded */
+  uint32_t width, height;
+} kin_outcome;
+
+/* `options` with the defaults filled in; NULL: all defaults. */
+kin_embed_options kin_embed_resolve(const kin_embed_options *options);
+
+/* Make the encoder's vector what the caller asked for: normalised unless `raw`; a vector of zeros stays.
+ * The sum runs in double in one order, so the bits depend on nothing else. False if it isn't finite. */
+bool kin_embed_finish(float *row, size_t dim, bool raw);
+
+/* Tell the caller about inputs first .. first + n - 1. Fails when it asks to stop, or, without a callback,
+ * with the first bad input's error. */
+kin_status kin_embed_report(const kin_embed_options *options, size_t first, size_t n, const kin_outcome *outcomes,
+                            kin_error *err);
+
+#endif

@@ -1,0 +1,12 @@
+/* File names in JSON, which holds only UTF-8. */
+#ifndef KIN_PATH_JSON_H
+#define KIN_PATH_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Set object[key] to `text`. Where it isn't UTF-8, its bad bytes become U+FFFD and all its bytes go, in hex,
+ * to object[key + "_hex"], so that a program can still open such a file. False for lack of memory. */
+bool kin_json_set_text(json_t *object, const char *key, const char *text);
+
+#endif
