@@ -1,0 +1,1 @@
+"""Materials for the tests and the demonstration: how each is downloaded, checked and laid out. One module each."""

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Make sure that a material (real weights, photos, vocabularies) lies in the cache folder, and print its folder.
+
+    tools/materials.py vit-s-focus
+    tools/materials.py --list
+
+Each is downloaded once, checked by SHA-256, and laid out in a temporary folder that is renamed at the end, so that an
+interrupted run leaves nothing half done. Needs only Python's standard library, pip and apt-get.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from material import fetch, focus
+
+# name: (recipe, its revision: raise it to rebuild what lies in users' caches, what it is)
+MATERIALS = {
+    "vit-s-focus": (focus.build, 1, "a real ViT-S/14 of DINOv2's shape (90 MB download, 86 MB)"),
+}
+STAMP = ".material"
+
+
+def default_cache():
+    return pathlib.Path(os.environ.get("KINDRED_CACHE") or os.path.expanduser("~/.cache/kindred"))
+
+
+def current(folder, revision):
+    try:
+        return (folder / STAMP).read_text() == str(revision)
+    except OSError:
+        return False
+
+
+def ensure(name, cache):
+    """The material's folder, made if it isn't there."""
+    build, revision, _ = MATERIALS[name]
+    folder = cache / name
+    if current(folder, revision):
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
+        fresh = pathlib.Path(scratch) / "material"
+        fresh.mkdir()
+        build(fresh, pathlib.Path(scratch))
+        (fresh / STAMP).write_text(str(revision))
+        try:
+            fresh.rename(folder)
+        except OSError:
+            # An older revision is in the way, or another process was faster.
+            if not current(folder, revision):
+                shutil.rmtree(folder)
+                fresh.rename(folder)
+    return folder
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="*", metavar="NAME", help="which material")
+    parser.add_argument("--cache", type=pathlib.Path, metavar="DIR", help="default: $KINDRED_CACHE or ~/.cache/kindred")
+    parser.add_argument("--list", action="store_true", help="name the materials")
+    options = parser.parse_args()
+    if options.list or not options.name:
+        for name, (_, _, what) in MATERIALS.items():
+            print(f"{name:16} {what}")
+        return 0
+    for name in options.name:
+        if name not in MATERIALS:
+            parser.error(f"no material {name!r}; there are {', '.join(MATERIALS)}")
+        try:
+            print(ensure(name, (options.cache or default_cache()).absolute()))
+        except (fetch.MaterialError, OSError) as error:
+            print(f"materials.py: {name}: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
