@@ -1,0 +1,80 @@
+/* The GEMM at the shapes of CLIP ViT-B/32 and DINOv2-small, as a fraction of the register-only peak.
+ *
+ *   bench-gemm [THREADS [avx2|avx512]] */
+#include "kernel/kernel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct peak_run {
+  const kin_kernels *kernels;
+  volatile float sink;
+} peak_run;
+
+enum { PEAK_ITERATIONS = 5000000 };
+
+static void multiply_add(void *arg, size_t task) {
+  (void)task;
+  peak_run *r = arg;
+  r->sink = r->kernels->peak(PEAK_ITERATIONS);
+}
+
+static double peak_rate(const kin_context *context) {
+  peak_run r = {.kernels = context->kernels};
+  size_t threads = kin_context_threads(context);
+  double start = now();
+  kin_parallel_for(context->pool, threads, multiply_add, &r);
+  return (double)(PEAK_ITERATIONS * r.kernels->peak_multiply_adds * threads) / (now() - start);
+}
+
+static float *values(size_t n, float scale) {
+  float *x = kin_alloc_aligned(n * sizeof *x);
+  if (!x) exit(1);
+  for (size_t i = 0; i < n; i++) x[i] = scale * (float)((int)(i * 2654435761u >> 16 & 255) - 128);
+  return x;
+}
+
+int main(int argc, char **argv) {
+  static const size_t shapes[][3] = {{800, 2304, 768}, {800, 768, 768},   {800, 3072, 768},
+                                     {800, 768, 3072}, {784, 768, 3072},  {50, 2304, 768},
+                                     {50, 768, 3072},  {4112, 1536, 384}, {4112, 384, 1536}};
+  kin_context_options options = {.threads = argc > 1 ? (unsigned)atoi(argv[1]) : 0,
+                                 .isa = argc > 2 && !strcmp(argv[2], "avx2") ? KIN_ISA_AVX2 : KIN_ISA_AUTO};
+  kin_context *context;
+  kin_error err;
+  if (kin_context_open(&options, &context, &err) != KIN_OK) {
+    fprintf(stderr, "%s\n", err.message);
+    return 1;
+  }
+  printf("%s, %u threads\n%6s %6s %6s %10s %8s\n", kin_context_isa_name(context), kin_context_threads(context), "m",
+         "n", "k", "GMAC/s", "of peak");
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], lda = kin_row_stride(k), ldc = kin_row_stride(n);
+    float *a = values(m * lda, 0.01f), *w = values(n * k, 0.001f), *c = values(m * ldc, 0.0f);
+    kin_packed packed;
+    if (kin_pack((const float *const[]){w}, &n, 1, k, &packed, &err) != KIN_OK) return 1;
+    double best = 1e30, peak = 0;
+    for (int round = 0; round < 12; round++) {
+      double rate = peak_rate(context);
+      if (rate > peak) peak = rate;
+      double start = now();
+      kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
+      double seconds = now() - start;
+      if (seconds < best) best = seconds;
+    }
+    double rate = (double)(m * n * k) / best;
+    printf("%6zu %6zu %6zu %10.2f %7.1f%%\n", m, n, k, rate * 1e-9, 100 * rate / peak);
+    kin_packed_free(&packed);
+    kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c);
+  }
+  kin_context_close(context);
+  return 0;
+}

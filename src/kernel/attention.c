@@ -1,0 +1,112 @@
+/* Scaled dot-product attention, a task for each sequence and head, on the GEMM tiles. */
+#include "kernel/kernel.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* Queries that share one pass over the keys. */
+enum { QUERY_BLOCK = 48 };
+
+typedef struct attend {
+  const kin_kernels *kernels;
+  const kin_attention *a;
+  size_t longest;
+  float scale;
+  atomic_bool no_memory;
+} attend;
+
+static size_t whole_panels(size_t n) {
+  return (n + KIN_PANEL - 1) / KIN_PANEL * KIN_PANEL;
+}
+
+/* c[rows][columns, whole panels] = a[rows][k] * b, whose panels are `panel_stride` floats apart. */
+static void multiply(const attend *t, size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,
+                     size_t panel_stride, float *c, size_t ldc, size_t columns) {
+  size_t strips = (rows + t->kernels->tile_rows - 1) / t->kernels->tile_rows;
+  for (size_t s = 0; s < strips; s++) {
+    size_t begin = rows * s / strips, end = rows * (s + 1) / strips;
+    for (size_t j = 0; j < columns; j += KIN_PANEL)
+      t->kernels->gemm_tile(end - begin, k, a + begin * lda, lda, b + j / KIN_PANEL * panel_stride, ldb,
+                            c + begin * ldc + j, ldc, false);
+  }
+}
+
+/* One task's memory: keys transposed, values padded to whole panels (where they aren't already), and
+ * the scores and outputs of a block of queries. */
+typedef struct scratch {
+  float *keys, *values, *scores, *out;
+  size_t score_ld, value_width;
+} scratch;
+
+static bool scratch_open(const attend *t, scratch *s) {
+  size_t tokens = whole_panels(t->longest), d = t->a->head_dim;
+  s->score_ld = kin_row_stride(tokens);
+  s->value_width = whole_panels(d);
+  size_t keys = d * tokens, values = s->value_width == d ? 0 : t->longest * s->value_width;
+  s->keys = kin_alloc_aligned((keys + values + QUERY_BLOCK * (s->score_ld + s->value_width)) * sizeof(float));
+  if (!s->keys) return false;
+  s->values = s->keys + keys;
+  s->scores = s->values + values;
+  s->out = s->scores + QUERY_BLOCK * s->score_ld;
+  return true;
+}
+
+/* Queries [first, first + n) of one sequence and head. */
+static void attend_block(const attend *t, const scratch *s, const float *q, const float *values, size_t value_ld,
+                         size_t tokens, size_t first, size_t n, float *out) {
+  const kin_attention *a = t->a;
+  size_t seen = a->causal ? first + n : tokens, d = a->head_dim;
+  multiply(t, n, d, q, a->qkv_ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
+  for (size_t i = 0; i < n; i++) {
+    float *row = s->scores + i * s->score_ld;
+    size_t visible = a->causal ? first + i + 1 : tokens;
+    t->kernels->softmax(row, t->scale, visible);
+    memset(row + visible, 0, (seen - visible) * sizeof *row);
+  }
+  multiply(t, n, seen, s->scores, s->score_ld, values, value_ld, KIN_PANEL, s->out, s->value_width, s->value_width);
+  for (size_t i = 0; i < n; i++) memcpy(out + i * a->out_ld, s->out + i * s->value_width, d * sizeof *out);
+}
+
+static void attend_head(void *arg, size_t task) {
+  attend *t = arg;
+  const kin_attention *a = t->a;
+  size_t sequence = task / a->heads, head = task % a->heads, d = a->head_dim;
+  size_t start = a->starts[sequence], tokens = a->starts[sequence + 1] - start;
+  scratch s;
+  if (!scratch_open(t, &s)) {
+    atomic_store(&t->no_memory, true);
+    return;
+  }
+  const float *q = a->qkv + start * a->qkv_ld + head * d, *k = q + a->heads * d, *v = k + a->heads * d;
+  for (size_t j = 0; j < tokens; j += KIN_PANEL)
+    t->kernels->transpose(k + j * a->qkv_ld, a->qkv_ld, tokens - j < KIN_PANEL ? tokens - j : KIN_PANEL, d,
+                          s.keys + j * d, KIN_PANEL, KIN_PANEL);
+  size_t value_ld = a->qkv_ld;
+  if (s.value_width != d) {
+    memset(s.values, 0, tokens * s.value_width * sizeof *s.values);
+    for (size_t i = 0; i < tokens; i++) memcpy(s.values + i * s.value_width, v + i * a->qkv_ld, d * sizeof *v);
+    v = s.values, value_ld = s.value_width;
+  }
+  if (a->query_rows) {
+    size_t row = a->query_rows[sequence];
+    attend_block(t, &s, q + row * a->qkv_ld, v, value_ld, tokens, row, 1, a->out + sequence * a->out_ld + head * d);
+  } else {
+    for (size_t i = 0; i < tokens; i += QUERY_BLOCK)
+      attend_block(t, &s, q + i * a->qkv_ld, v, value_ld, tokens, i,
+                   tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, a->out + (start + i) * a->out_ld + head * d);
+  }
+  kin_free_aligned(s.keys);
+}
+
+kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err) {
+  attend t = {.kernels = context->kernels, .a = attention, .scale = 1.0f / sqrtf((float)attention->head_dim)};
+  for (size_t i = 0; i < attention->sequences; i++) {
+    size_t tokens = attention->starts[i + 1] - attention->starts[i];
+    if (tokens > t.longest) t.longest = tokens;
+  }
+  kin_parallel_for(context->pool, attention->sequences * attention->heads, attend_head, &t);
+  if (atomic_load(&t.no_memory))
+    return kin_fail(err, KIN_ERR_MEMORY, "no memory for attention over %zu tokens", t.longest);
+  return KIN_OK;
+}

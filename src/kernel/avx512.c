@@ -1,0 +1,145 @@
+/* Kernels for AVX-512 (F, BW, DQ, VL): 16 lanes are one register. */
+#include "kernel/kernel.h"
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+
+typedef __m512 v16;
+
+static inline v16 v_load(const float *p) {
+  return _mm512_loadu_ps(p);
+}
+static inline void v_store(float *p, v16 a) {
+  _mm512_storeu_ps(p, a);
+}
+static inline __mmask16 first_lanes(size_t n) {
+  return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+static inline v16 v_load_some(const float *p, size_t n) {
+  return _mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+static inline void v_store_some(float *p, v16 a, size_t n) {
+  _mm512_mask_storeu_ps(p, first_lanes(n), a);
+}
+static inline v16 v_set(float a) {
+  return _mm512_set1_ps(a);
+}
+static inline v16 v_add(v16 a, v16 b) {
+  return _mm512_add_ps(a, b);
+}
+static inline v16 v_sub(v16 a, v16 b) {
+  return _mm512_sub_ps(a, b);
+}
+static inline v16 v_mul(v16 a, v16 b) {
+  return _mm512_mul_ps(a, b);
+}
+static inline v16 v_div(v16 a, v16 b) {
+  return _mm512_div_ps(a, b);
+}
+static inline v16 v_max(v16 a, v16 b) {
+  return _mm512_max_ps(a, b);
+}
+static inline v16 v_min(v16 a, v16 b) {
+  return _mm512_min_ps(a, b);
+}
+static inline v16 v_fma(v16 a, v16 b, v16 c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+static inline v16 v_abs(v16 a) {
+  return _mm512_abs_ps(a);
+}
+static inline v16 v_copysign(v16 magnitude, v16 sign) {
+  v16 bit = _mm512_set1_ps(-0.0f);
+  return _mm512_or_ps(_mm512_andnot_ps(bit, magnitude), _mm512_and_ps(bit, sign));
+}
+static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
+}
+static inline v16 v_scale_exponent(v16 a, v16 shifted) {
+  __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n));
+}
+
+#define PEAK_CHAINS 12
+#define TILE_ROWS 12
+
+/* 12 x 32 keeps 24 sums, 2 weights and the activations in the 32 registers. */
+static inline __attribute__((always_inline)) void tile(const size_t rows, size_t k, const float *a, size_t lda,
+                                                       const float *b, size_t ldb, float *c, size_t ldc,
+                                                       bool accumulate) {
+  __m512 total[TILE_ROWS][2];
+#pragma GCC unroll 12
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++)
+      total[r][v] = accumulate ? _mm512_loadu_ps(c + r * ldc + 16 * v) : _mm512_setzero_ps();
+  for (size_t i = 0; i < k; i++, b += ldb, a++) {
+    __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
+#pragma GCC unroll 12
+    for (size_t r = 0; r < rows; r++) {
+      __m512 x = _mm512_set1_ps(a[r * lda]);
+      total[r][0] = _mm512_fmadd_ps(x, b0, total[r][0]);
+      total[r][1] = _mm512_fmadd_ps(x, b1, total[r][1]);
+    }
+  }
+#pragma GCC unroll 12
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++) _mm512_storeu_ps(c + r * ldc + 16 * v, total[r][v]);
+}
+
+static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                      size_t ldc, bool accumulate) {
+  switch (rows) {
+  case 1:
+    tile(1, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 2:
+    tile(2, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 3:
+    tile(3, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 4:
+    tile(4, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 5:
+    tile(5, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 6:
+    tile(6, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 7:
+    tile(7, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 8:
+    tile(8, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 9:
+    tile(9, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 10:
+    tile(10, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  case 11:
+    tile(11, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  default:
+    tile(12, k, a, lda, b, ldb, c, ldc, accumulate);
+    break;
+  }
+}
+
+/* A column of `a` gathered is a row of `b`. */
+static void transpose_block(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb) {
+  __m512i at = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                  _mm512_set1_epi32((int)lda));
+  for (size_t j = 0; j < columns; j++)
+    _mm512_storeu_ps(b + j * ldb, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), first_lanes(rows), at, a + j, 4));
+}
+
+#define NAME "avx512"
+#define ISA KIN_ISA_AVX512
+#define TABLE kin_kernels_avx512
+#include "kernel/lanes.h"
+#endif

@@ -1,0 +1,119 @@
+/* Packing weights into panels, and the blocked GEMM over tiles.
+ *
+ * A task owns a block of rows and of panels. For each slice of k its panels (at most SLICE * COLUMNS
+ * floats) stay in the second-level cache while strips of tile_rows activations, which stay in the
+ * first, pass over them. Slices come in ascending order, so that a sum over k is one chain. */
+#include "kernel/kernel.h"
+
+#include <string.h>
+
+enum { SLICE = 384, COLUMNS = 256, MIN_ROWS = 96 };
+
+static size_t divide_up(size_t a, size_t b) {
+  return (a + b - 1) / b;
+}
+
+size_t kin_row_stride(size_t n) {
+  return (divide_up(n, 16) | 1) * 16; /* an odd number of cache lines */
+}
+
+size_t kin_packed_bytes(const kin_packed *p) {
+  return divide_up(p->n, KIN_PANEL) * KIN_PANEL * p->k * sizeof *p->panels;
+}
+
+/* Where column `n` of the product begins; its elements are KIN_PANEL apart. */
+static float *packed_column(const kin_packed *p, size_t n) {
+  return p->panels + n / KIN_PANEL * KIN_PANEL * p->k + n % KIN_PANEL;
+}
+
+kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t count, size_t k, kin_packed *out,
+                    kin_error *err) {
+  *out = (kin_packed){.k = k};
+  for (size_t i = 0; i < count; i++) out->n += n_parts[i];
+  out->panels = kin_alloc_aligned(kin_packed_bytes(out));
+  if (!out->panels) return kin_fail(err, KIN_ERR_MEMORY, "no memory for %zu x %zu weights", out->n, k);
+  size_t n = 0;
+  for (size_t i = 0; i < count; i++)
+    for (size_t r = 0; r < n_parts[i]; r++, n++) {
+      float *to = packed_column(out, n);
+      for (size_t j = 0; j < k; j++) to[j * KIN_PANEL] = parts[i][r * k + j];
+    }
+  for (; n % KIN_PANEL; n++) {
+    float *to = packed_column(out, n);
+    for (size_t j = 0; j < k; j++) to[j * KIN_PANEL] = 0.0f;
+  }
+  return KIN_OK;
+}
+
+void kin_packed_free(kin_packed *p) {
+  kin_free_aligned(p->panels);
+  *p = (kin_packed){0};
+}
+
+typedef struct gemm {
+  const kin_kernels *kernels;
+  size_t m, lda, ldc;
+  const float *a;
+  const kin_packed *w;
+  float *c;
+  const kin_tail *tail;
+  size_t row_blocks, rows_per_block;
+} gemm;
+
+static void run_tile(const gemm *g, size_t rows, size_t row, size_t panel, size_t k0, size_t k) {
+  const float *a = g->a + row * g->lda + k0;
+  const float *b = g->w->panels + (panel * g->w->k + k0) * KIN_PANEL;
+  size_t columns = g->w->n - panel * KIN_PANEL;
+  float *c = g->c + row * g->ldc + panel * KIN_PANEL;
+  if (columns >= KIN_PANEL) {
+    g->kernels->gemm_tile(rows, k, a, g->lda, b, KIN_PANEL, c, g->ldc, k0 > 0);
+    return;
+  }
+  /* The last panel is wider than c: through a buffer. */
+  float buffer[KIN_MAX_TILE_ROWS * KIN_PANEL] = {0};
+  for (size_t r = 0; k0 > 0 && r < rows; r++) memcpy(buffer + r * KIN_PANEL, c + r * g->ldc, columns * sizeof *c);
+  g->kernels->gemm_tile(rows, k, a, g->lda, b, KIN_PANEL, buffer, KIN_PANEL, k0 > 0);
+  for (size_t r = 0; r < rows; r++) memcpy(c + r * g->ldc, buffer + r * KIN_PANEL, columns * sizeof *c);
+}
+
+static void run_tail(const gemm *g, size_t row, size_t rows, size_t column, size_t columns) {
+  const kin_tail *t = g->tail;
+  for (size_t r = row; r < row + rows; r++)
+    g->kernels->tail_row(g->c + r * g->ldc + column, t->bias ? t->bias + column : NULL, t->act,
+                         t->scale ? t->scale + column : NULL,
+                         t->residual ? t->residual + r * t->residual_ld + column : NULL, columns);
+}
+
+static void run_block(void *arg, size_t task) {
+  const gemm *g = arg;
+  size_t row0 = task % g->row_blocks * g->rows_per_block;
+  size_t rows = g->m - row0 < g->rows_per_block ? g->m - row0 : g->rows_per_block;
+  size_t first = task / g->row_blocks * (COLUMNS / KIN_PANEL), panels = divide_up(g->w->n, KIN_PANEL);
+  size_t last = first + COLUMNS / KIN_PANEL < panels ? first + COLUMNS / KIN_PANEL : panels;
+  size_t column = first * KIN_PANEL;
+  size_t columns = (last * KIN_PANEL < g->w->n ? last * KIN_PANEL : g->w->n) - column;
+  /* Strips of nearly equal height: 50 rows are 5 x 10, not 4 x 12 and a slow 2. */
+  size_t strips = divide_up(rows, g->kernels->tile_rows);
+  size_t slices = divide_up(g->w->k, SLICE), slice = divide_up(g->w->k, slices);
+  for (size_t k0 = 0; k0 < g->w->k; k0 += slice) {
+    size_t k = g->w->k - k0 < slice ? g->w->k - k0 : slice;
+    for (size_t s = 0; s < strips; s++) {
+      size_t begin = row0 + rows * s / strips, end = row0 + rows * (s + 1) / strips;
+      for (size_t p = first; p < last; p++) run_tile(g, end - begin, begin, p, k0, k);
+      if (g->tail && k0 + k == g->w->k) run_tail(g, begin, end - begin, column, columns);
+    }
+  }
+}
+
+void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
+              size_t ldc, const kin_tail *tail) {
+  if (m == 0) return;
+  gemm g = {.kernels = context->kernels, .m = m, .lda = lda, .ldc = ldc, .a = a, .w = w, .c = c, .tail = tail};
+  size_t column_blocks = divide_up(w->n, COLUMNS);
+  /* Enough tasks to keep the threads level, each of enough rows to pay for reading its panels. */
+  size_t wanted = divide_up(4 * (size_t)kin_pool_threads(context->pool), column_blocks);
+  size_t most = m / MIN_ROWS ? m / MIN_ROWS : 1;
+  g.rows_per_block = divide_up(m, wanted < most ? wanted : most);
+  g.row_blocks = divide_up(m, g.rows_per_block);
+  kin_parallel_for(context->pool, g.row_blocks * column_blocks, run_block, &g);
+}

@@ -1,0 +1,102 @@
+/* The table of kernels that one instruction set fills, and what is built on it.
+ *
+ * Every kernel gives the same bits on every instruction set. That holds because each is written as
+ * operations on 16 lanes (lanes.h), each lane doing the same correctly rounded steps in the same
+ * order, and because a GEMM element is one chain of fused multiply-adds over ascending k. */
+#ifndef KIN_KERNEL_H
+#define KIN_KERNEL_H
+
+#include "base/context.h"
+
+typedef enum kin_activation { KIN_ACT_NONE, KIN_ACT_GELU, KIN_ACT_QUICK_GELU, KIN_ACT_RELU } kin_activation;
+
+/* Columns of a packed weight panel. */
+#define KIN_PANEL 32
+
+/* What happens to a finished GEMM row: c = residual + scale * act(c + bias). Any pointer may be NULL. */
+typedef struct kin_tail {
+  const float *bias; /* [n] */
+  kin_activation act;
+  const float *scale;    /* [n], layer scale */
+  const float *residual; /* [m][residual_ld], not the output itself */
+  size_t residual_ld;
+} kin_tail;
+
+typedef struct kin_kernels {
+  const char *name;
+  kin_isa isa;
+  size_t tile_rows; /* most rows that gemm_tile takes, at most KIN_MAX_TILE_ROWS */
+
+  /* c[rows][KIN_PANEL] (+)= a[rows][k] * b[k][KIN_PANEL], rows >= 1; row strides in floats. */
+  void (*gemm_tile)(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
+                    bool accumulate);
+  /* One row of the tail: c[i] = residual[i] + scale[i] * act(c[i] + bias[i]). */
+  void (*tail_row)(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
+                   size_t n);
+  /* out = (x - mean) / sqrt(variance + eps) * weight + bias; out may be x. */
+  void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
+  /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
+  void (*softmax)(float *x, float scale, size_t n);
+  float (*dot)(const float *a, const float *b, size_t n);
+  /* out = a + b; out may be either. */
+  void (*add)(const float *a, const float *b, size_t n, float *out);
+  /* x *= factor */
+  void (*scale)(float *x, float factor, size_t n);
+  /* b[j][i] = a[i][j] for a[rows][columns]; columns of b from rows up to b_columns (a multiple of 16) get 0. */
+  void (*transpose)(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb, size_t b_columns);
+  /* For benchmarks: `iterations` rounds of fused multiply-adds on registers alone, each of
+   * peak_multiply_adds of them. The result only keeps the compiler from leaving them out. */
+  float (*peak)(size_t iterations);
+  size_t peak_multiply_adds;
+} kin_kernels;
+
+#define KIN_MAX_TILE_ROWS 12
+
+extern const kin_kernels kin_kernels_scalar, kin_kernels_avx2, kin_kernels_avx512;
+
+/* The table for `isa`, or NULL where this CPU, this system or this build lacks it. AUTO: the best. */
+const kin_kernels *kin_kernels_for(kin_isa isa);
+
+/* ------------------------------------------------------------------ GEMM */
+
+/* A weight matrix in panels of KIN_PANEL columns, each [k][KIN_PANEL], zero-padded. */
+typedef struct kin_packed {
+  size_t n, k;
+  float *panels; /* kin_alloc_aligned */
+} kin_packed;
+
+size_t kin_packed_bytes(const kin_packed *p);
+/* Pack `count` matrices, part i being [n_parts[i]][k] as nn.Linear keeps it, one below the other. */
+kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t count, size_t k, kin_packed *out,
+                    kin_error *err);
+void kin_packed_free(kin_packed *p);
+
+/* c[m][n] = tail(a[m][k] * w), on the context's pool. Row strides in floats; `tail` may be NULL. */
+void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
+              size_t ldc, const kin_tail *tail);
+
+/* A row stride of at least n floats whose rows don't fall onto the same cache sets. */
+size_t kin_row_stride(size_t n);
+
+/* ------------------------------------------------------------- attention */
+
+/* Sequences lie one after another in qkv[total rows][qkv_ld]: q, k and v side by side, each
+ * heads * head_dim wide. */
+typedef struct kin_attention {
+  size_t heads, head_dim;
+  bool causal;
+  const float *qkv;
+  size_t qkv_ld;
+  const size_t *starts; /* [sequences + 1]: the first row of each, then the total */
+  size_t sequences;
+  /* NULL: every row is a query. Else one query a sequence, its row counted from the sequence's
+   * start; the output then has one row a sequence. */
+  const size_t *query_rows;
+  float *out; /* [rows][out_ld] */
+  size_t out_ld;
+} kin_attention;
+
+/* softmax(q k^T / sqrt(head_dim)) v for every sequence and head. */
+kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err);
+
+#endif

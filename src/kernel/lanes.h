@@ -1,0 +1,208 @@
+/* Kernels written on 16 lanes. The including file defines the type v16 and the v_* operations for its
+ * instruction set, gemm_tile, transpose_block, TILE_ROWS, PEAK_CHAINS, ISA, NAME and TABLE; this file makes the rest.
+ * Each lane operation is correctly rounded, so that every instruction set gives the same bits. */
+
+#include <math.h>
+
+/* Sixteen lanes become one: halves onto halves. */
+static inline float lanes_sum(v16 v) {
+  float x[16];
+  v_store(x, v);
+  for (int half = 8; half; half /= 2)
+    for (int i = 0; i < half; i++) x[i] += x[i + half];
+  return x[0];
+}
+
+static inline float lanes_max(v16 v) {
+  float x[16];
+  v_store(x, v);
+  float m = x[0];
+  for (int i = 1; i < 16; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+/* exp to about 1 ulp for -87.3 <= x <= 88, clamped outside: Cephes' reduction and polynomial. */
+static inline v16 lanes_exp(v16 x) {
+  const v16 magic = v_set(12582912.0f); /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+  x = v_min(v_max(x, v_set(-87.3f)), v_set(88.0f));
+  v16 shifted = v_fma(x, v_set(1.44269504f), magic);
+  v16 n = v_sub(shifted, magic);
+  v16 r = v_fma(n, v_set(-0.693359375f), x);
+  r = v_fma(n, v_set(2.12194440e-4f), r);
+  v16 p = v_set(1.9875691500e-4f);
+  p = v_fma(p, r, v_set(1.3981999507e-3f));
+  p = v_fma(p, r, v_set(8.3334519073e-3f));
+  p = v_fma(p, r, v_set(4.1665795894e-2f));
+  p = v_fma(p, r, v_set(1.6666665459e-1f));
+  p = v_fma(p, r, v_set(5.0000001201e-1f));
+  p = v_fma(p, v_mul(r, r), v_add(r, v_set(1.0f)));
+  return v_scale_exponent(p, shifted);
+}
+
+/* erf to a few ulp: an odd polynomial near zero, 1 - exp(polynomial) beyond. */
+static inline v16 lanes_erf(v16 x) {
+  v16 t = v_abs(x), s = v_mul(x, x);
+  v16 far = v_fma(v_set(-1.72853470e-5f), t, v_set(3.83197126e-4f));
+  far = v_fma(far, s, v_fma(v_set(-3.88396438e-3f), t, v_set(2.42546219e-2f)));
+  far = v_fma(far, t, v_set(-1.06777877e-1f));
+  far = v_fma(far, t, v_set(-6.34846687e-1f));
+  far = v_fma(far, t, v_set(-1.28717512e-1f));
+  far = v_fma(far, t, v_sub(v_set(0.0f), t));
+  far = v_copysign(v_sub(v_set(1.0f), lanes_exp(far)), x);
+  v16 near = v_set(-5.96761703e-4f);
+  near = v_fma(near, s, v_set(4.99119423e-3f));
+  near = v_fma(near, s, v_set(-2.67681349e-2f));
+  near = v_fma(near, s, v_set(1.12819925e-1f));
+  near = v_fma(near, s, v_set(-3.76125336e-1f));
+  near = v_fma(near, s, v_set(1.28379166e-1f));
+  near = v_fma(near, x, x);
+  return v_select_greater(t, v_set(0.927734375f), far, near);
+}
+
+static inline v16 lanes_activate(v16 x, kin_activation act) {
+  switch (act) {
+  case KIN_ACT_GELU: {
+    v16 half = v_mul(x, v_set(0.5f));
+    return v_fma(half, lanes_erf(v_mul(x, v_set(0.70710678f))), half);
+  }
+  case KIN_ACT_QUICK_GELU:
+    return v_div(x, v_add(v_set(1.0f), lanes_exp(v_mul(x, v_set(-1.702f)))));
+  case KIN_ACT_RELU:
+    return v_max(x, v_set(0.0f));
+  case KIN_ACT_NONE:
+    break;
+  }
+  return x;
+}
+
+/* Up to 16 elements of the tail. */
+static inline __attribute__((always_inline)) v16 tail_lanes(v16 x, size_t i, size_t n, const float *bias,
+                                                            kin_activation act, const float *scale,
+                                                            const float *residual) {
+  if (bias) x = v_add(x, v_load_some(bias + i, n));
+  x = lanes_activate(x, act);
+  if (scale && residual) return v_fma(x, v_load_some(scale + i, n), v_load_some(residual + i, n));
+  if (scale) return v_mul(x, v_load_some(scale + i, n));
+  if (residual) return v_add(x, v_load_some(residual + i, n));
+  return x;
+}
+
+static void tail_row(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
+                     size_t n) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) v_store(c + i, tail_lanes(v_load(c + i), i, 16, bias, act, scale, residual));
+  if (i < n) v_store_some(c + i, tail_lanes(v_load_some(c + i, n - i), i, n - i, bias, act, scale, residual), n - i);
+}
+
+/* Four chains, so that the latency of addition is hidden; the same split everywhere. */
+static float dot(const float *a, const float *b, size_t n) {
+  v16 s0 = v_set(0.0f), s1 = s0, s2 = s0, s3 = s0;
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    s0 = v_fma(v_load(a + i), v_load(b + i), s0);
+    s1 = v_fma(v_load(a + i + 16), v_load(b + i + 16), s1);
+    s2 = v_fma(v_load(a + i + 32), v_load(b + i + 32), s2);
+    s3 = v_fma(v_load(a + i + 48), v_load(b + i + 48), s3);
+  }
+  for (; i + 16 <= n; i += 16) s0 = v_fma(v_load(a + i), v_load(b + i), s0);
+  if (i < n) s1 = v_fma(v_load_some(a + i, n - i), v_load_some(b + i, n - i), s1);
+  return lanes_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
+}
+
+static float sum(const float *x, size_t n) {
+  v16 s0 = v_set(0.0f), s1 = s0;
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    s0 = v_add(s0, v_load(x + i));
+    s1 = v_add(s1, v_load(x + i + 16));
+  }
+  for (; i < n; i += 16) s0 = v_add(s0, v_load_some(x + i, n - i));
+  return lanes_sum(v_add(s0, s1));
+}
+
+static float squared_distance_to(const float *x, float mean, size_t n) {
+  v16 s0 = v_set(0.0f), s1 = s0, m = v_set(mean);
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    v16 d0 = v_sub(v_load(x + i), m), d1 = v_sub(v_load(x + i + 16), m);
+    s0 = v_fma(d0, d0, s0);
+    s1 = v_fma(d1, d1, s1);
+  }
+  float rest = 0.0f;
+  for (; i < n; i++) {
+    float d = x[i] - mean;
+    rest = fmaf(d, d, rest);
+  }
+  return lanes_sum(v_add(s0, s1)) + rest;
+}
+
+static void layer_norm(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out) {
+  float mean = sum(x, n) / (float)n;
+  float inverse = 1.0f / sqrtf(squared_distance_to(x, mean, n) / (float)n + eps);
+  v16 m = v_set(mean), r = v_set(inverse);
+  for (size_t i = 0; i < n; i += 16) {
+    v16 normal = v_mul(v_sub(v_load_some(x + i, n - i), m), r);
+    v_store_some(out + i, v_fma(normal, v_load_some(weight + i, n - i), v_load_some(bias + i, n - i)), n - i);
+  }
+}
+
+static void scale_row(float *x, float factor, size_t n) {
+  v16 f = v_set(factor);
+  for (size_t i = 0; i < n; i += 16) v_store_some(x + i, v_mul(v_load_some(x + i, n - i), f), n - i);
+}
+
+static void softmax(float *x, float scale, size_t n) {
+  size_t i = 0;
+  v16 top = v_set(x[0]);
+  for (; i + 16 <= n; i += 16) top = v_max(top, v_load(x + i));
+  float max = lanes_max(top);
+  for (; i < n; i++) max = x[i] > max ? x[i] : max;
+
+  v16 f = v_set(scale), m = v_set(max), total = v_set(0.0f);
+  for (i = 0; i < n; i += 16) {
+    v_store_some(x + i, lanes_exp(v_mul(v_sub(v_load_some(x + i, n - i), m), f)), n - i);
+    total = v_add(total, v_load_some(x + i, n - i));
+  }
+  scale_row(x, 1.0f / lanes_sum(total), n);
+}
+
+static void add(const float *a, const float *b, size_t n, float *out) {
+  for (size_t i = 0; i < n; i += 16)
+    v_store_some(out + i, v_add(v_load_some(a + i, n - i), v_load_some(b + i, n - i)), n - i);
+}
+
+static void transpose(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb, size_t b_columns) {
+  for (size_t i = 0; i < b_columns; i += 16) {
+    size_t live = i >= rows ? 0 : rows - i < 16 ? rows - i : 16;
+    for (size_t j = 0; j < columns; j += 16)
+      transpose_block(a + i * lda + j, lda, live, columns - j < 16 ? columns - j : 16, b + j * ldb + i, ldb);
+  }
+}
+
+/* PEAK_CHAINS independent chains: enough for two units of four cycles' latency, few enough for the registers. */
+static float peak(size_t iterations) {
+  volatile float one = 1.0f, small = 1e-30f;
+  v16 x = v_set(one), y = v_set(small), total[PEAK_CHAINS];
+  for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = v_set(0.0f);
+  for (size_t i = 0; i < iterations; i++)
+#pragma GCC unroll 16
+    for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = v_fma(total[c], x, y);
+  for (size_t c = 1; c < PEAK_CHAINS; c++) total[0] = v_add(total[0], total[c]);
+  return lanes_sum(total[0]);
+}
+
+const kin_kernels TABLE = {
+    .name = NAME,
+    .isa = ISA,
+    .tile_rows = TILE_ROWS,
+    .gemm_tile = gemm_tile,
+    .tail_row = tail_row,
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .dot = dot,
+    .add = add,
+    .scale = scale_row,
+    .transpose = transpose,
+    .peak = peak,
+    .peak_multiply_adds = PEAK_CHAINS * 16,
+};

@@ -1,0 +1,95 @@
+/* Kernels in plain C: the truth that the other instruction sets are tested against. */
+#include "kernel/kernel.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct v16 {
+  float x[16];
+} v16;
+
+#define LANES(expression)                             \
+  v16 r;                                              \
+  for (int i = 0; i < 16; i++) r.x[i] = (expression); \
+  return r
+
+static inline v16 v_load(const float *p) {
+  LANES(p[i]);
+}
+static inline v16 v_load_some(const float *p, size_t n) {
+  LANES((size_t)i < n ? p[i] : 0.0f);
+}
+static inline void v_store(float *p, v16 a) {
+  memcpy(p, a.x, sizeof a.x);
+}
+static inline void v_store_some(float *p, v16 a, size_t n) {
+  for (size_t i = 0; i < n && i < 16; i++) p[i] = a.x[i];
+}
+static inline v16 v_set(float a) {
+  LANES(a);
+}
+static inline v16 v_add(v16 a, v16 b) {
+  LANES(a.x[i] + b.x[i]);
+}
+static inline v16 v_sub(v16 a, v16 b) {
+  LANES(a.x[i] - b.x[i]);
+}
+static inline v16 v_mul(v16 a, v16 b) {
+  LANES(a.x[i] * b.x[i]);
+}
+static inline v16 v_div(v16 a, v16 b) {
+  LANES(a.x[i] / b.x[i]);
+}
+static inline v16 v_fma(v16 a, v16 b, v16 c) {
+  LANES(fmaf(a.x[i], b.x[i], c.x[i]));
+}
+/* As the instructions: the second operand where either is NaN. */
+static inline v16 v_max(v16 a, v16 b) {
+  LANES(a.x[i] > b.x[i] ? a.x[i] : b.x[i]);
+}
+static inline v16 v_min(v16 a, v16 b) {
+  LANES(a.x[i] < b.x[i] ? a.x[i] : b.x[i]);
+}
+static inline v16 v_abs(v16 a) {
+  LANES(fabsf(a.x[i]));
+}
+static inline v16 v_copysign(v16 a, v16 b) {
+  LANES(copysignf(a.x[i], b.x[i]));
+}
+static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
+  LANES(a.x[i] > b.x[i] ? yes.x[i] : no.x[i]);
+}
+/* a * 2^n, n being in the low bits of `shifted`. */
+static inline v16 v_scale_exponent(v16 a, v16 shifted) {
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits, n;
+    memcpy(&bits, &a.x[i], 4);
+    memcpy(&n, &shifted.x[i], 4);
+    bits += n << 23;
+    memcpy(&a.x[i], &bits, 4);
+  }
+  return a;
+}
+
+#define PEAK_CHAINS 4
+#define TILE_ROWS 4
+
+static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                      size_t ldc, bool accumulate) {
+  for (size_t r = 0; r < rows; r++) {
+    float *out = c + r * ldc;
+    if (!accumulate) memset(out, 0, KIN_PANEL * sizeof *out);
+    for (size_t i = 0; i < k; i++)
+      for (size_t j = 0; j < KIN_PANEL; j++) out[j] = fmaf(a[r * lda + i], b[i * ldb + j], out[j]);
+  }
+}
+
+static void transpose_block(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb) {
+  for (size_t j = 0; j < columns; j++)
+    for (size_t i = 0; i < 16; i++) b[j * ldb + i] = i < rows ? a[i * lda + j] : 0.0f;
+}
+
+#define NAME "scalar"
+#define ISA KIN_ISA_SCALAR
+#define TABLE kin_kernels_scalar
+#include "kernel/lanes.h"
