@@ -42,7 +42,7 @@ typedef struct kin_preprocess {
 kin_status kin_preprocess_load(const char *dir, kin_preprocess *out, kin_error *err);
 
 /* Resize and crop into out[crop_height][crop_width][3], 8 bits: equal to Pillow's resize (antialiased,
- * 8-bit fixed point, horizontal pass first) and transformers' crop (zero padding when the picture is
+ * 8-bit fixed point, the two passes in its order) and transformers' crop (zero padding when the picture is
  * smaller than the crop). Rescale and normalise are left to the encoder's first layer. */
 kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, uint8_t *out, kin_error *err);
 
