@@ -77,9 +77,9 @@ static bool is_system_name(const char *name) {
   return false;
 }
 
-static bool is_excluded(const kin_walk *walk, const char *name, const char *path) {
-  for (size_t i = 0; i < walk->options.n_exclude; i++) {
-    const char *pattern = walk->options.exclude[i];
+static bool is_excluded(const kin_walk_options *options, const char *name, const char *path) {
+  for (size_t i = 0; i < options->n_exclude; i++) {
+    const char *pattern = options->exclude[i];
     if (fnmatch(pattern, name, 0) == 0 || fnmatch(pattern, path, 0) == 0) return true;
   }
   return false;
@@ -159,7 +159,7 @@ static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
     if (!path_put(walk, f->path_length, name, strlen(name))) return false;
     kind k = entry_kind(walk, entry);
     if (k == NOTHING || (k == FILE_ENTRY && !kin_image_has_known_extension(name))) continue;
-    if (is_excluded(walk, name, walk->path)) continue;
+    if (is_excluded(&walk->options, name, walk->path)) continue;
     if (!folder_add(f, name, k == FOLDER_ENTRY)) return false;
   }
   return true;
@@ -262,5 +262,23 @@ kin_status kin_walk_next(kin_walk *walk, kin_walk_entry *out, kin_error *err) {
     kin_status status = walk->depth ? step(walk, out, err) : start_root(walk, out, err);
     if (status != KIN_OK) return status;
   }
+  return KIN_OK;
+}
+
+kin_status kin_walk_excludes(const kin_walk_options *options, const char *path, size_t root_length, bool *out,
+                             kin_error *err) {
+  *out = false;
+  if (!options->n_exclude || !path[root_length]) return KIN_OK;
+  char *copy = kin_strdup(path);
+  if (!copy) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", path);
+  for (char *name = copy + root_length; name && !*out;) {
+    while (*name == '/') name++;
+    char *end = strchr(name, '/');
+    if (end) *end = '\0';
+    *out = is_excluded(options, name, copy);
+    if (end) *end = '/';
+    name = end;
+  }
+  free(copy);
   return KIN_OK;
 }

@@ -34,4 +34,9 @@ kin_status kin_walk_open(const char *const *roots, size_t n_roots, const kin_wal
 kin_status kin_walk_next(kin_walk *walk, kin_walk_entry *out, kin_error *err);
 void kin_walk_close(kin_walk *walk);
 
+/* Whether an exclude pattern keeps a walk of the root that is the first `root_length` bytes of `path` from `path`:
+ * by its own name or path or those of a folder in between. *out is set on KIN_OK; fails only for lack of memory. */
+kin_status kin_walk_excludes(const kin_walk_options *options, const char *path, size_t root_length, bool *out,
+                             kin_error *err);
+
 #endif

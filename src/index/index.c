@@ -1,0 +1,48 @@
+/* The calls of index.h, passed to the kind of index at hand after the checks that all share. */
+#include "index/index.h"
+
+#include <math.h>
+
+void kin_index_close(kin_index *index) {
+  if (index) index->ops->close(index);
+}
+
+static bool all_finite(const float *v, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!isfinite(v[i])) return false;
+  return true;
+}
+
+kin_status kin_index_add(kin_index *index, int64_t id, const float *vector, uint64_t *row, kin_error *err) {
+  if (!all_finite(vector, index->dim))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "the vector of item %lld isn't finite: is the model damaged?",
+                    (long long)id);
+  return index->ops->add(index, id, vector, row, err);
+}
+
+kin_status kin_index_remove(kin_index *index, int64_t id, uint64_t row, kin_error *err) {
+  return index->ops->remove(index, id, row, err);
+}
+
+kin_status kin_index_get(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err) {
+  return index->ops->get(index, id, row, out, err);
+}
+
+kin_status kin_index_search(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out,
+                            kin_error *err) {
+  *n_out = 0;
+  if (!all_finite(query, index->dim)) return kin_fail(err, KIN_ERR_ARGUMENT, "the query vector isn't finite");
+  return k ? index->ops->search(index, query, k, out, n_out, err) : KIN_OK;
+}
+
+kin_status kin_index_save(kin_index *index, kin_error *err) {
+  return index->ops->save(index, err);
+}
+
+kin_status kin_index_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {
+  return index->ops->refresh(index, state, err);
+}
+
+void kin_index_statistics(const kin_index *index, kin_index_stats *out) {
+  index->ops->statistics(index, out);
+}

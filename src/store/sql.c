@@ -1,0 +1,275 @@
+/* All of the store's SQL: the schema with its migrations, the statements, and SQLite's errors as ours. */
+#include "store/store.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLICATION_ID 0x4b494e44 /* "KIND" */
+
+/* Migration i brings a file from user_version i to i + 1; a released one never changes.
+ * - An item is a file; its vectors, one a collection, go when its content changes (the sha256 no longer fits) or it
+ *   is dropped. AUTOINCREMENT: the id of a dropped item is never given to another.
+ * - vectors.row is the record in the collection's vector file; the triggers note the rows that nothing names
+ *   any more, which keeps "live rows" = [0, rows) without holes. */
+static const char *const migrations[] = {
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "INSERT INTO meta VALUES ('uuid', randomblob(16));"
+    "CREATE TABLE collections ("
+    "  id INTEGER PRIMARY KEY,"
+    "  model_id TEXT NOT NULL UNIQUE,"
+    "  model_path TEXT NOT NULL,"
+    "  text_model_id TEXT,"
+    "  text_model_path TEXT,"
+    "  dim INTEGER NOT NULL CHECK (dim > 0),"
+    "  vectors_suffix TEXT NOT NULL UNIQUE,"
+    "  rows INTEGER NOT NULL DEFAULT 0 CHECK (rows >= 0),"
+    "  state INTEGER NOT NULL DEFAULT 0);"
+    "CREATE TABLE items ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  path TEXT NOT NULL UNIQUE,"
+    "  size INTEGER NOT NULL,"
+    "  mtime_ns INTEGER NOT NULL,"
+    "  sha256 BLOB NOT NULL CHECK (length(sha256) = 32),"
+    "  width INTEGER NOT NULL,"
+    "  height INTEGER NOT NULL);"
+    "CREATE INDEX items_by_sha256 ON items (sha256);"
+    "CREATE TABLE vectors ("
+    "  collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,"
+    "  item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,"
+    "  row INTEGER NOT NULL CHECK (row >= 0),"
+    "  PRIMARY KEY (collection, item)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX vectors_by_row ON vectors (collection, row);"
+    "CREATE INDEX vectors_by_item ON vectors (item);"
+    "CREATE TABLE holes ("
+    "  collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,"
+    "  row INTEGER NOT NULL,"
+    "  PRIMARY KEY (collection, row)) WITHOUT ROWID;"
+    "CREATE TRIGGER vectors_dropped AFTER DELETE ON vectors BEGIN"
+    "  INSERT INTO holes VALUES (old.collection, old.row);"
+    "END;",
+};
+#define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
+
+static const char *const statements[KIN_SQL_COUNT] = {
+    [KIN_SQL_READ_COLLECTION] = "SELECT id, model_id, model_path, vectors_suffix, dim, rows, state FROM collections"
+                                " ORDER BY id LIMIT 1",
+    [KIN_SQL_ADD_COLLECTION] = "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix)"
+                               " VALUES (1, ?1, ?2, ?3, ?4)",
+    [KIN_SQL_SET_COLLECTION_STATE] = "UPDATE collections SET rows = ?2, state = state + 1 WHERE id = ?1",
+    [KIN_SQL_SET_MODEL_PATH] = "UPDATE collections SET model_path = ?2, state = state + 1 WHERE id = ?1",
+    [KIN_SQL_COUNT_HOLES] = "SELECT count(*) FROM holes WHERE collection = ?1",
+    [KIN_SQL_READ_HOLES] = "SELECT row FROM holes WHERE collection = ?1 ORDER BY row",
+    [KIN_SQL_FIND_PATH] = "SELECT i.id, i.size, i.mtime_ns, i.sha256, v.row,"
+                          " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
+                          " ON v.item = i.id AND v.collection = ?2 WHERE i.path = ?1",
+    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row FROM items i JOIN vectors v"
+                            " ON v.item = i.id AND v.collection = ?2 WHERE i.sha256 = ?1 LIMIT 1",
+    [KIN_SQL_READ_ITEM] = "SELECT path, width, height FROM items WHERE id = ?1",
+    [KIN_SQL_ADD_ITEM] = "INSERT INTO items (path, size, mtime_ns, sha256, width, height)"
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [KIN_SQL_CHANGE_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3, sha256 = ?4, width = ?5, height = ?6"
+                            " WHERE id = ?1",
+    [KIN_SQL_TOUCH_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3 WHERE id = ?1",
+    [KIN_SQL_DROP_ITEM] = "DELETE FROM items WHERE id = ?1",
+    [KIN_SQL_DROP_VECTORS] = "DELETE FROM vectors WHERE item = ?1",
+    [KIN_SQL_ADD_VECTOR] = "INSERT INTO vectors VALUES (?1, ?2, ?3)",
+    [KIN_SQL_VECTOR_ROW] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2",
+    [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
+    [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
+                            " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",
+};
+
+kin_status kin_sql_fail(kin_store *store, int rc, const char *doing, kin_error *err) {
+  const char *reason = store->db ? sqlite3_errmsg(store->db) : sqlite3_errstr(rc);
+  switch (rc & 0xff) {
+  case SQLITE_FULL:
+    return kin_fail(err, KIN_ERR_IO,
+                    "%s: %s: no space left on the device; what was committed before is kept: free some space and "
+                    "run again",
+                    store->path, doing);
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    return kin_fail(err, KIN_ERR_BUSY, "%s: %s: another process holds the store; try again", store->path, doing);
+  case SQLITE_NOMEM:
+    return kin_fail(err, KIN_ERR_MEMORY, "%s: %s: out of memory", store->path, doing);
+  case SQLITE_NOTADB:
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: is not a store (not a SQLite file)", store->path);
+  case SQLITE_CORRUPT:
+  case SQLITE_CONSTRAINT:
+  case SQLITE_ERROR:
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: %s: the store is damaged: %s", store->path, doing, reason);
+  default:
+    return kin_fail(err, KIN_ERR_IO, "%s: %s: %s", store->path, doing, reason);
+  }
+}
+
+static kin_status execute(kin_store *store, const char *sql, const char *doing, kin_error *err) {
+  int rc = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+  return rc == SQLITE_OK ? KIN_OK : kin_sql_fail(store, rc, doing, err);
+}
+
+/* The first column of the first row of `sql`. */
+static kin_status read_number(kin_store *store, const char *sql, int64_t *out, kin_error *err) {
+  sqlite3_stmt *s = NULL;
+  int rc = sqlite3_prepare_v2(store->db, sql, -1, &s, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) *out = sqlite3_column_int64(s, 0);
+  kin_status status = rc == SQLITE_ROW ? KIN_OK : kin_sql_fail(store, rc, "reading the store", err);
+  sqlite3_finalize(s);
+  return status;
+}
+
+/* *version gets the schema's; 0 for a file without anything in it. Refuses other programs' files. */
+static kin_status read_version(kin_store *store, int64_t *version, kin_error *err) {
+  int64_t application = 0, tables = 0;
+  kin_status status = read_number(store, "PRAGMA application_id", &application, err);
+  if (status == KIN_OK) status = read_number(store, "PRAGMA user_version", version, err);
+  if (status == KIN_OK) status = read_number(store, "SELECT count(*) FROM sqlite_schema", &tables, err);
+  if (status != KIN_OK) return status;
+  if (tables == 0) {
+    *version = 0;
+  } else if (application != APPLICATION_ID) {
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: is another program's SQLite file, not a store", store->path);
+  } else if (*version > SCHEMA_VERSION) {
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: made by a newer kindred (schema %lld, this build knows %d)",
+                    store->path, (long long)*version, SCHEMA_VERSION);
+  }
+  return KIN_OK;
+}
+
+/* One transaction for each step: a kill leaves a version that the next opening takes up. */
+static kin_status migrate(kin_store *store, int64_t version, kin_error *err) {
+  kin_status status = execute(store, "PRAGMA journal_mode = WAL", "creating the store", err);
+  for (; status == KIN_OK && version < SCHEMA_VERSION; version++) {
+    char *sql = kin_format("BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
+                           migrations[version], APPLICATION_ID, (long long)version + 1);
+    if (!sql) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
+    status = execute(store, sql, "creating the store", err);
+    if (status != KIN_OK) kin_sql_rollback(store);
+    free(sql);
+  }
+  return status;
+}
+
+/* Only the holder of the writer's lock migrates; a reader takes it for that long. */
+static kin_status migrate_if_older(kin_store *store, kin_error *err) {
+  int64_t version = 0;
+  kin_status status = read_version(store, &version, err);
+  if (status != KIN_OK || version == SCHEMA_VERSION) return status;
+  int lock = -1;
+  if (!store->writable) status = kin_lock_take(store->path, &lock, err);
+  if (status == KIN_OK) status = read_version(store, &version, err);
+  if (status == KIN_OK) status = migrate(store, version, err);
+  kin_lock_release(lock);
+  return status;
+}
+
+static kin_status read_uuid(kin_store *store, kin_error *err) {
+  sqlite3_stmt *s = NULL;
+  int rc = sqlite3_prepare_v2(store->db, "SELECT value FROM meta WHERE key = 'uuid'", -1, &s, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(s);
+  kin_status status = KIN_OK;
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+    status = kin_sql_fail(store, rc, "reading the store", err);
+  else if (rc == SQLITE_DONE || sqlite3_column_bytes(s, 0) != KIN_UUID_SIZE)
+    status = kin_fail(err, KIN_ERR_FORMAT, "%s: the store is damaged: no uuid", store->path);
+  else
+    memcpy(store->uuid, sqlite3_column_blob(s, 0), KIN_UUID_SIZE);
+  sqlite3_finalize(s);
+  return status;
+}
+
+kin_status kin_sql_open(kin_store *store, kin_error *err) {
+  /* A reader opens for writing too, where it may: SQLite recovers a killed writer's log only then. */
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (store->writable ? SQLITE_OPEN_CREATE : 0);
+  int rc = sqlite3_open_v2(store->path, &store->db, flags, NULL);
+  if (rc != SQLITE_OK) return kin_sql_fail(store, rc, "opening the store", err);
+  if (store->writable && sqlite3_db_readonly(store->db, "main"))
+    return kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
+  sqlite3_extended_result_codes(store->db, 1);
+  sqlite3_busy_timeout(store->db, 5000);
+  kin_status status = execute(store,
+                              "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;"
+                              "PRAGMA trusted_schema = OFF",
+                              "opening the store", err);
+  if (status == KIN_OK) status = migrate_if_older(store, err);
+  if (status == KIN_OK) status = read_uuid(store, err);
+  if (status == KIN_OK && !store->writable) status = execute(store, "PRAGMA query_only = ON", "opening the store", err);
+  return status;
+}
+
+void kin_sql_close(kin_store *store) {
+  for (size_t i = 0; i < KIN_SQL_COUNT; i++) sqlite3_finalize(store->statements[i]);
+  sqlite3_close(store->db);
+}
+
+kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_error *err) {
+  switch (what) {
+  case KIN_SQL_BEGIN_READ:
+    return execute(store, "BEGIN", "reading the store", err);
+  case KIN_SQL_BEGIN_WRITE:
+    return execute(store, "BEGIN IMMEDIATE", "writing to the store", err);
+  case KIN_SQL_COMMIT:
+    break;
+  }
+  return execute(store, "COMMIT", "committing to the store", err);
+}
+
+void kin_sql_rollback(kin_store *store) {
+  for (size_t i = 0; i < KIN_SQL_COUNT; i++)
+    if (store->statements[i]) sqlite3_reset(store->statements[i]);
+  if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+kin_status kin_sql_clear_seen(kin_store *store, kin_error *err) {
+  return execute(store, "CREATE TABLE IF NOT EXISTS temp.seen (item INTEGER PRIMARY KEY); DELETE FROM temp.seen",
+                 "preparing to index", err);
+}
+
+static kin_status bind_all(kin_store *store, kin_sql which, sqlite3_stmt **out, kin_error *err, const char *types,
+                           va_list args) {
+  sqlite3_stmt **s = &store->statements[which];
+  int rc = SQLITE_OK;
+  if (!*s) rc = sqlite3_prepare_v3(store->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL);
+  if (rc == SQLITE_OK) sqlite3_reset(*s);
+  for (int i = 0; rc == SQLITE_OK && types[i]; i++) {
+    if (types[i] == 'i')
+      rc = sqlite3_bind_int64(*s, i + 1, va_arg(args, int64_t));
+    else if (types[i] == 's')
+      rc = sqlite3_bind_text(*s, i + 1, va_arg(args, const char *), -1, SQLITE_TRANSIENT);
+    else
+      rc = sqlite3_bind_blob(*s, i + 1, va_arg(args, const void *), 32, SQLITE_TRANSIENT);
+  }
+  *out = *s;
+  return rc == SQLITE_OK ? KIN_OK : kin_sql_fail(store, rc, "preparing a statement", err);
+}
+
+kin_status kin_sql_bind(kin_store *store, kin_sql which, sqlite3_stmt **out, kin_error *err, const char *types, ...) {
+  va_list args;
+  va_start(args, types);
+  kin_status status = bind_all(store, which, out, err, types, args);
+  va_end(args);
+  return status;
+}
+
+kin_status kin_sql_step(kin_store *store, sqlite3_stmt *statement, bool *row, kin_error *err) {
+  int rc = sqlite3_step(statement);
+  *row = rc == SQLITE_ROW;
+  if (rc == SQLITE_ROW) return KIN_OK;
+  kin_status status = rc == SQLITE_DONE ? KIN_OK : kin_sql_fail(store, rc, "using the store", err);
+  sqlite3_reset(statement);
+  return status;
+}
+
+kin_status kin_sql_run(kin_store *store, kin_sql which, kin_error *err, const char *types, ...) {
+  va_list args;
+  va_start(args, types);
+  sqlite3_stmt *s;
+  kin_status status = bind_all(store, which, &s, err, types, args);
+  va_end(args);
+  bool row = false;
+  if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
+  if (row) sqlite3_reset(s);
+  return status;
+}

@@ -1,0 +1,109 @@
+/* The inside of kin_store, and its calls that don't need a model. */
+#ifndef KIN_STORE_H
+#define KIN_STORE_H
+
+#include "base/context.h"
+#include "index/index.h"
+
+#include <sqlite3.h>
+
+/* Every statement that the store runs more than once; the texts are in sql.c. */
+typedef enum kin_sql {
+  KIN_SQL_READ_COLLECTION,
+  KIN_SQL_ADD_COLLECTION,
+  KIN_SQL_SET_COLLECTION_STATE,
+  KIN_SQL_SET_MODEL_PATH,
+  KIN_SQL_COUNT_HOLES,
+  KIN_SQL_READ_HOLES,
+  KIN_SQL_FIND_PATH,
+  KIN_SQL_FIND_SHA256,
+  KIN_SQL_READ_ITEM,
+  KIN_SQL_ADD_ITEM,
+  KIN_SQL_CHANGE_ITEM,
+  KIN_SQL_TOUCH_ITEM,
+  KIN_SQL_DROP_ITEM,
+  KIN_SQL_DROP_VECTORS,
+  KIN_SQL_ADD_VECTOR,
+  KIN_SQL_VECTOR_ROW,
+  KIN_SQL_MARK_SEEN,
+  KIN_SQL_NEXT_UNSEEN,
+  KIN_SQL_COUNT
+} kin_sql;
+
+/* The vectors of one model. */
+typedef struct kin_collection {
+  int64_t id; /* 0: none yet */
+  char model_id[65];
+  char *model_path;
+  char *vectors_path;
+  size_t dim;
+  uint64_t rows;  /* committed */
+  uint64_t state; /* grows with every commit that touches the collection */
+} kin_collection;
+
+struct kin_store {
+  kin_context *context;
+  char *path; /* absolute */
+  bool writable;
+  int lock; /* descriptor of the writer's lock; -1 without */
+  sqlite3 *db;
+  sqlite3_stmt *statements[KIN_SQL_COUNT];
+  uint8_t uuid[KIN_UUID_SIZE];
+  kin_collection collection;
+  kin_index *index; /* of the collection; NULL without one */
+};
+
+/* ---- sql.c: the only file with SQL */
+
+/* Open, check or create, and migrate the SQLite file at store->path. */
+kin_status kin_sql_open(kin_store *store, kin_error *err);
+void kin_sql_close(kin_store *store);
+/* What SQLite last complained of, as "`path`: `doing`: reason". */
+kin_status kin_sql_fail(kin_store *store, int rc, const char *doing, kin_error *err);
+
+typedef enum kin_sql_transaction { KIN_SQL_BEGIN_READ, KIN_SQL_BEGIN_WRITE, KIN_SQL_COMMIT } kin_sql_transaction;
+kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_error *err);
+/* Take back the transaction, if one is open. */
+void kin_sql_rollback(kin_store *store);
+/* (Re)make the empty on-disk table of the items that a walk has seen. */
+kin_status kin_sql_clear_seen(kin_store *store, kin_error *err);
+
+/* Prepare once, then bind `types` (i: int64_t, s: const char *, b: const void * of 32 bytes) in order. */
+kin_status kin_sql_bind(kin_store *store, kin_sql which, sqlite3_stmt **out, kin_error *err, const char *types, ...);
+/* Step; *row tells whether there is a row. Without one (or on failure) the statement is reset. */
+kin_status kin_sql_step(kin_store *store, sqlite3_stmt *statement, bool *row, kin_error *err);
+/* Bind and step a statement that gives no rows. */
+kin_status kin_sql_run(kin_store *store, kin_sql which, kin_error *err, const char *types, ...);
+
+/* ---- lock.c: one writer at a time */
+
+/* Wait up to 2 seconds for the lock beside `path`; KIN_ERR_BUSY names the holder. */
+kin_status kin_lock_take(const char *path, int *out, kin_error *err);
+void kin_lock_release(int lock);
+
+/* ---- store.c */
+
+/* In a transaction: bring collection and index to the state that the transaction sees. */
+kin_status kin_store_refresh(kin_store *store, kin_error *err);
+/* The absolute path, without symbolic links, of a file that need not exist; its folder must. Free with free(). */
+kin_status kin_store_absolute_path(const char *path, char **out, kin_error *err);
+/* The vector of item `id`, as stored, into out[dim]. KIN_ERR_NOT_FOUND. */
+kin_status kin_store_read_vector(kin_store *store, int64_t id, float *out, kin_error *err);
+
+/* ---- update.c */
+
+/* What fills a collection: a model, or a test's stand-in for one. */
+typedef struct kin_store_encoder {
+  const char *model_id, *model_path;
+  size_t dim;
+  /* As kin_embed_images with a model. */
+  kin_status (*embed)(void *user, const kin_image_source *images, size_t n, const kin_embed_options *options,
+                      float *out, kin_error *err);
+  void *user;
+} kin_store_encoder;
+
+/* kin_store_index for any encoder. */
+kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, const char *const *paths,
+                            size_t n_paths, const kin_index_options *options, kin_index_progress *out, kin_error *err);
+
+#endif

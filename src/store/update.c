@@ -1,0 +1,264 @@
+/* A run of indexing: walk the paths, hand on what is new or changed, drop what is gone. */
+#include "store/update.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REPORT_EVERY 64 /* files of a walk */
+
+kin_status kin_update_report(kin_update *u, kin_error *err) {
+  if (!u->options.on_progress || u->options.on_progress(u->options.user, &u->progress)) return KIN_OK;
+  return kin_fail(err, KIN_ERR_CANCELLED, "stopped; what was committed is kept");
+}
+
+void kin_update_failure(kin_update *u, const char *path, kin_status status, const char *message) {
+  u->progress.failed++;
+  if (u->options.on_failure) u->options.on_failure(u->options.user, path, status, message);
+}
+
+/* ---------------------------------------------------------------- collection */
+
+static kin_status create_collection(kin_store *store, const kin_store_encoder *encoder, kin_error *err) {
+  static const char suffix[] = ".vectors";
+  kin_vectors_key key = {.collection = 1, .dim = encoder->dim};
+  memcpy(key.uuid, store->uuid, sizeof key.uuid);
+  char *path = kin_format("%s%s", store->path, suffix);
+  if (!path) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
+  kin_status status = kin_vectors_create(path, &key, err);
+  free(path);
+  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
+  if (status == KIN_OK)
+    status = kin_sql_run(store, KIN_SQL_ADD_COLLECTION, err, "ssis", encoder->model_id, encoder->model_path,
+                         (int64_t)encoder->dim, suffix);
+  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
+  kin_sql_rollback(store);
+  return status;
+}
+
+/* Have the encoder's collection, made now if the store has none. */
+static kin_status open_collection(kin_store *store, const kin_store_encoder *encoder, kin_error *err) {
+  kin_collection *c = &store->collection;
+  kin_status status = KIN_OK;
+  if (!c->id) {
+    status = create_collection(store, encoder, err);
+  } else if (strcmp(c->model_id, encoder->model_id) != 0) {
+    return kin_fail(err, KIN_ERR_MISMATCH,
+                    "%s: holds vectors of the model in %s, which isn't the one in %s; index with that model or into "
+                    "another store",
+                    store->path, c->model_path, encoder->model_path);
+  } else if (strcmp(c->model_path, encoder->model_path) != 0) {
+    status = kin_sql_run(store, KIN_SQL_SET_MODEL_PATH, err, "is", c->id, encoder->model_path);
+  }
+  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
+  if (status == KIN_OK) status = kin_store_refresh(store, err);
+  kin_sql_rollback(store);
+  return status;
+}
+
+/* ---------------------------------------------------------------------- walk */
+
+static kin_status look_up(kin_update *u, const kin_walk_entry *entry, kin_candidate *c, bool *seen, kin_error *err) {
+  sqlite3_stmt *s;
+  bool found;
+  *c = (kin_candidate){.size = entry->size, .mtime_ns = entry->mtime_ns, .row = -1};
+  *seen = false;
+  kin_status status = kin_sql_bind(u->store, KIN_SQL_FIND_PATH, &s, err, "si", entry->path, u->store->collection.id);
+  if (status == KIN_OK) status = kin_sql_step(u->store, s, &found, err);
+  if (status != KIN_OK || !found) return status;
+  c->item = sqlite3_column_int64(s, 0);
+  c->same = (uint64_t)sqlite3_column_int64(s, 1) == entry->size && sqlite3_column_int64(s, 2) == entry->mtime_ns;
+  const void *sha256 = sqlite3_column_blob(s, 3);
+  if (sha256) memcpy(c->known_sha256, sha256, sizeof c->known_sha256);
+  if (sqlite3_column_type(s, 4) != SQLITE_NULL) c->row = sqlite3_column_int64(s, 4);
+  *seen = sqlite3_column_int(s, 5);
+  sqlite3_reset(s);
+  return KIN_OK;
+}
+
+static kin_status take_file(kin_update *u, const kin_walk_entry *entry, kin_error *err) {
+  kin_candidate c;
+  bool seen; /* already, below another of the given paths */
+  kin_status status = look_up(u, entry, &c, &seen, err);
+  if (status != KIN_OK || seen) return status;
+  u->progress.found++;
+  if (c.same && c.row >= 0) {
+    u->progress.unchanged++;
+    status = kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c.item);
+  } else {
+    c.same = false;
+    c.path = kin_strdup(entry->path);
+    if (!c.path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", entry->path);
+    u->candidates[u->n++] = c;
+    if (u->n == u->batch) status = kin_update_flush(u, err);
+  }
+  if (status == KIN_OK && u->progress.found % REPORT_EVERY == 0) status = kin_update_report(u, err);
+  return status;
+}
+
+static bool is_root(const char *path, const char *root) {
+  size_t n = strlen(root);
+  return strncmp(path, root, n) == 0 && (!path[n] || strcmp(path + n, "/") == 0);
+}
+
+/* *ok tells whether the root itself could be read. */
+static kin_status walk_root(kin_update *u, const char *root, bool *ok, kin_error *err) {
+  kin_walk *walk;
+  kin_walk_entry entry;
+  *ok = true;
+  kin_status status = kin_walk_open(&root, 1, &u->walk, &walk, err);
+  if (status != KIN_OK) return status;
+  while ((status = kin_walk_next(walk, &entry, err)) == KIN_OK && entry.path) {
+    if (entry.status == KIN_OK) {
+      status = take_file(u, &entry, err);
+    } else {
+      kin_update_failure(u, entry.path, entry.status, entry.message);
+      if (is_root(entry.path, root)) {
+        *ok = false;
+        kin_fail(err, entry.status, "%s", entry.message);
+      }
+    }
+    if (status != KIN_OK) break;
+  }
+  kin_walk_close(walk);
+  return status == KIN_OK ? kin_update_flush(u, err) : status;
+}
+
+/* --------------------------------------------------------------------- sweep */
+
+/* An item goes when its file is gone or is excluded now; not when it merely can't be reached. */
+static kin_status should_drop(kin_update *u, const char *path, size_t root_length, bool *drop, kin_error *err) {
+  struct stat s;
+  *drop = stat(path, &s) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISREG(s.st_mode);
+  return *drop ? KIN_OK : kin_walk_excludes(&u->walk, path, root_length, drop, err);
+}
+
+static kin_status drop_unseen(kin_update *u, int64_t id, kin_error *err) {
+  sqlite3_stmt *s;
+  bool has_vector;
+  kin_status status = kin_update_begin(u, err);
+  if (status == KIN_OK) status = kin_sql_bind(u->store, KIN_SQL_VECTOR_ROW, &s, err, "ii", u->store->collection.id, id);
+  if (status == KIN_OK) status = kin_sql_step(u->store, s, &has_vector, err);
+  if (status != KIN_OK) return status;
+  int64_t row = has_vector ? sqlite3_column_int64(s, 0) : -1;
+  sqlite3_reset(s);
+  status = kin_update_drop(u, id, row, err);
+  u->pending.removed++;
+  if (status != KIN_OK) kin_update_rollback(u);
+  return status;
+}
+
+/* Drop what is gone among the unseen items with `from` <= path < `to`. */
+static kin_status sweep(kin_update *u, const char *from, const char *to, size_t root_length, kin_error *err) {
+  char *after = kin_strdup(from); /* the smallest path that wasn't looked at */
+  kin_status status = after ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", from);
+  while (status == KIN_OK) {
+    sqlite3_stmt *s;
+    bool more, drop = false;
+    status = kin_sql_bind(u->store, KIN_SQL_NEXT_UNSEEN, &s, err, "ss", after, to);
+    if (status == KIN_OK) status = kin_sql_step(u->store, s, &more, err);
+    if (status != KIN_OK || !more) break;
+    int64_t id = sqlite3_column_int64(s, 0);
+    const char *path = (const char *)sqlite3_column_text(s, 1);
+    free(after);
+    after = path ? kin_format("%s\x01", path) : NULL;
+    if (after)
+      status = should_drop(u, path, root_length, &drop, err);
+    else
+      status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", u->store->path);
+    sqlite3_reset(s);
+    if (status == KIN_OK && drop) status = drop_unseen(u, id, err);
+    if (status == KIN_OK && u->operations >= 1000) status = kin_update_commit(u, err);
+  }
+  free(after);
+  return status;
+}
+
+/* The root itself, then all below it. */
+static kin_status sweep_root(kin_update *u, const char *root, kin_error *err) {
+  size_t length = strlen(root);
+  bool is_top = strcmp(root, "/") == 0;
+  char *self_end = kin_format("%s\x01", root);
+  char *below = kin_format("%s/", is_top ? "" : root);
+  char *below_end = kin_format("%s0", is_top ? "" : root); /* '0' comes after '/' */
+  kin_status status = KIN_OK;
+  if (!self_end || !below || !below_end) status = kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", root);
+  if (status == KIN_OK) status = sweep(u, root, self_end, length, err);
+  if (status == KIN_OK) status = sweep(u, below, below_end, length, err);
+  free(self_end);
+  free(below);
+  free(below_end);
+  return status;
+}
+
+/* A given path that isn't there: if the store knows it as an item, that goes; otherwise the path is wrong. */
+static kin_status missing_root(kin_update *u, const char *given, bool *ok, kin_error *err) {
+  kin_error reason;
+  char *path = NULL;
+  kin_fail_errno(&reason, errno, "can't open %s", given);
+  uint64_t removed = u->pending.removed;
+  kin_status status = kin_store_absolute_path(given, &path, NULL) == KIN_OK ? KIN_OK : KIN_ERR_IO;
+  char *end = status == KIN_OK ? kin_format("%s\x01", path) : NULL;
+  status = end ? sweep(u, path, end, strlen(path), err) : KIN_OK;
+  *ok = u->pending.removed > removed;
+  if (status == KIN_OK && !*ok) {
+    kin_update_failure(u, given, reason.status, reason.message);
+    kin_fail(err, reason.status, "%s", reason.message);
+  }
+  free(path);
+  free(end);
+  return status;
+}
+
+/* ----------------------------------------------------------------------- run */
+
+/* Walk all, then sweep all: a file that moved from one path to another is found before it is missed. */
+static kin_status run(kin_update *u, const char *const *paths, size_t n_paths, kin_error *err) {
+  char **roots = calloc(n_paths ? n_paths : 1, sizeof *roots);
+  if (!roots) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu paths", n_paths);
+  size_t n_ok = 0;
+  kin_status status = KIN_OK;
+  kin_error root_error = {0};
+  u->progress.walking = true;
+  for (size_t i = 0; status == KIN_OK && i < n_paths; i++) {
+    bool ok = false;
+    roots[i] = realpath(paths[i], NULL);
+    status = roots[i] ? walk_root(u, roots[i], &ok, &root_error) : missing_root(u, paths[i], &ok, &root_error);
+    n_ok += ok;
+  }
+  u->progress.walking = false;
+  for (size_t i = 0; status == KIN_OK && i < n_paths; i++)
+    if (roots[i]) status = sweep_root(u, roots[i], &root_error);
+  if (status == KIN_OK && n_paths && !n_ok) status = root_error.status;
+  if (status != KIN_OK) kin_fail(err, status, "%s", root_error.message);
+  for (size_t i = 0; i < n_paths; i++) free(roots[i]);
+  free(roots);
+  return status;
+}
+
+kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, const char *const *paths,
+                            size_t n_paths, const kin_index_options *options, kin_index_progress *out, kin_error *err) {
+  if (out) *out = (kin_index_progress){0};
+  if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
+  kin_update u = {.store = store, .encoder = encoder};
+  if (options) u.options = *options;
+  u.walk = (kin_walk_options){.exclude = u.options.exclude,
+                              .n_exclude = u.options.n_exclude,
+                              .follow = u.options.follow,
+                              .hidden = u.options.hidden,
+                              .since = u.options.since};
+  kin_status status = open_collection(store, encoder, err);
+  if (status == KIN_OK) status = kin_sql_clear_seen(store, err);
+  if (status == KIN_OK) status = kin_update_init(&u, err);
+  if (status == KIN_OK) {
+    status = run(&u, paths, n_paths, err);
+    /* Also after a failure: what was done is good. */
+    kin_status committed = kin_update_commit(&u, status == KIN_OK ? err : NULL);
+    if (status == KIN_OK) status = committed;
+    if (status == KIN_OK) status = kin_update_report(&u, err);
+  }
+  kin_update_free(&u);
+  if (out) *out = u.progress;
+  return status;
+}

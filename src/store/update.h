@@ -1,0 +1,60 @@
+/* One run of indexing: update.c walks and sweeps, batch.c embeds and writes what the walk gives it. */
+#ifndef KIN_UPDATE_H
+#define KIN_UPDATE_H
+
+#include "embed/walk.h"
+#include "store/store.h"
+
+/* A picture that isn't in the store as it is on disk now. */
+typedef struct kin_candidate {
+  char *path;
+  uint64_t size;
+  int64_t mtime_ns;
+  int64_t item; /* that the store has under this path; 0: none */
+  int64_t row;  /* of that item's vector; -1: none in this collection */
+  uint8_t known_sha256[32];
+  uint8_t sha256[32];
+  kin_status status; /* of reading and embedding it */
+  kin_error error;
+  bool same;     /* only size or mtime are new */
+  bool embed;    /* goes through the encoder */
+  float *vector; /* in kin_update.vectors; NULL when `same` or failed */
+  uint32_t width, height;
+} kin_candidate;
+
+typedef struct kin_update {
+  kin_store *store;
+  const kin_store_encoder *encoder;
+  kin_index_options options;
+  kin_walk_options walk;
+  kin_index_progress progress;
+  size_t batch;
+  kin_candidate *candidates; /* [batch] */
+  size_t n;
+  float *vectors;             /* [batch][dim] */
+  kin_image_source *sources;  /* [batch] */
+  size_t *embedded;           /* candidate of each source */
+  bool writing;               /* a transaction is open */
+  size_t operations;          /* in it */
+  kin_index_progress pending; /* counts that hold once it is committed */
+} kin_update;
+
+kin_status kin_update_init(kin_update *u, kin_error *err);
+void kin_update_free(kin_update *u);
+/* Tell the caller how far it is; KIN_ERR_CANCELLED if that wants no more. */
+kin_status kin_update_report(kin_update *u, kin_error *err);
+/* Count and name a file or folder that can't be taken. */
+void kin_update_failure(kin_update *u, const char *path, kin_status status, const char *message);
+
+/* Embed and write the candidates. On failure what was written before stays in the open transaction, unless writing
+ * itself failed, which takes the transaction back. */
+kin_status kin_update_flush(kin_update *u, kin_error *err);
+/* Open the transaction, if there is none. */
+kin_status kin_update_begin(kin_update *u, kin_error *err);
+/* Take item `id` with its vectors out (row -1: it has none in this collection). */
+kin_status kin_update_drop(kin_update *u, int64_t id, int64_t row, kin_error *err);
+/* Make the vectors durable, then commit; on failure take everything since the last commit back. */
+kin_status kin_update_commit(kin_update *u, kin_error *err);
+void kin_update_rollback(kin_update *u);
+
+#endif

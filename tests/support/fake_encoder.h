@@ -1,0 +1,17 @@
+/* A stand-in for a model: a vector made of a hash of the file's bytes, so that tests of the store need no weights. */
+#ifndef KIN_FAKE_ENCODER_H
+#define KIN_FAKE_ENCODER_H
+
+#include "store/store.h"
+
+typedef struct fake_encoder {
+  kin_store_encoder encoder; /* give this to kin_store_update; kept by reference */
+  size_t embedded;           /* pictures that were asked of it */
+  unsigned delay_us;         /* for each picture */
+} fake_encoder;
+
+void fake_encoder_init(fake_encoder *fake, const char *model_id, size_t dim);
+/* The unit vector of a file with this content. A content that begins with "bad" is refused as KIN_ERR_FORMAT. */
+void fake_encoder_vector(const void *content, size_t size, size_t dim, float *out);
+
+#endif
