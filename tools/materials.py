@@ -2,6 +2,7 @@
 """Make sure that a material (real weights, photos, vocabularies) lies in the cache folder, and print its folder.
 
     tools/materials.py vit-s-focus
+    tools/materials.py --all
     tools/materials.py --list
 
 Each is downloaded once, checked by SHA-256, and laid out in a temporary folder that is renamed at the end, so that an
@@ -61,21 +62,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="*", metavar="NAME", help="which material")
     parser.add_argument("--cache", type=pathlib.Path, metavar="DIR", help="default: $KINDRED_CACHE or ~/.cache/kindred")
+    parser.add_argument("--all", action="store_true", help="every material")
     parser.add_argument("--list", action="store_true", help="name the materials")
     options = parser.parse_args()
-    if options.list or not options.name:
+    names = list(MATERIALS) if options.all else options.name
+    if options.list or not names:
         for name, (_, _, what) in MATERIALS.items():
             print(f"{name:16} {what}")
         return 0
-    for name in options.name:
-        if name not in MATERIALS:
-            parser.error(f"no material {name!r}; there are {', '.join(MATERIALS)}")
+    unknown = set(names) - set(MATERIALS)
+    if unknown:
+        parser.error(f"no material {' or '.join(sorted(unknown))}; there are {', '.join(MATERIALS)}")
+    status = 0
+    for name in names:
         try:
             print(ensure(name, (options.cache or default_cache()).absolute()))
         except (fetch.MaterialError, OSError) as error:
             print(f"materials.py: {name}: {error}", file=sys.stderr)
-            return 1
-    return 0
+            status = 1
+    return status
 
 
 if __name__ == "__main__":
