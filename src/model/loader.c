@@ -1,0 +1,93 @@
+/* Reading a tower's parameters out of safetensors. */
+#include "model/loader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_MAX_BYTES = 256, SUFFIX_BYTES = 256, MAX_PARTS = 8 };
+
+static void load_named(kin_loader *l, size_t rank, const size_t *shape, float **out, const char *name) {
+  if (l->status != KIN_OK) return;
+  l->status = kin_weights_load(l->weights, name, rank, shape, out, l->err);
+  if (l->status == KIN_OK) l->parameters += kin_weights_find(l->weights, name)->elements;
+}
+
+#define FORMAT_NAME(buffer, name)               \
+  char buffer[NAME_MAX_BYTES];                  \
+  va_list args;                                 \
+  va_start(args, name);                         \
+  vsnprintf(buffer, sizeof buffer, name, args); \
+  va_end(args)
+
+void kin_load_floats(kin_loader *l, size_t rank, const size_t *shape, float **out, const char *name, ...) {
+  FORMAT_NAME(full, name);
+  uint64_t before = l->parameters;
+  load_named(l, rank, shape, out, full);
+  l->bytes += (l->parameters - before) * sizeof(float);
+}
+
+void kin_load_norm(kin_loader *l, size_t n, double eps, kin_norm *out, const char *name, ...) {
+  FORMAT_NAME(full, name);
+  out->eps = (float)eps;
+  kin_load_floats(l, 1, &n, &out->weight, "%s.weight", full);
+  kin_load_floats(l, 1, &n, &out->bias, "%s.bias", full);
+}
+
+static void pack(kin_loader *l, const float *const *parts, size_t count, size_t n, size_t k, kin_linear *out) {
+  size_t sizes[MAX_PARTS];
+  for (size_t i = 0; i < count; i++) sizes[i] = n;
+  if (l->status == KIN_OK) l->status = kin_pack(parts, sizes, count, k, &out->w, l->err);
+  if (l->status == KIN_OK) l->bytes += kin_packed_bytes(&out->w);
+}
+
+void kin_load_fused(kin_loader *l, size_t count, size_t n, size_t k, bool bias, const char *prefix,
+                    const char *const *parts, kin_linear *out) {
+  float *weights[MAX_PARTS] = {0};
+  char name[NAME_MAX_BYTES + SUFFIX_BYTES];
+  for (size_t i = 0; i < count; i++) {
+    snprintf(name, sizeof name, "%s%s.weight", prefix, parts[i]);
+    load_named(l, 2, (const size_t[]){n, k}, &weights[i], name);
+  }
+  pack(l, (const float *const *)weights, count, n, k, out);
+  for (size_t i = 0; i < count; i++) kin_free_aligned(weights[i]);
+  if (!bias || l->status != KIN_OK) return;
+  out->bias = kin_alloc_aligned(count * n * sizeof *out->bias);
+  if (!out->bias) {
+    l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for %s", prefix);
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    float *part = NULL;
+    snprintf(name, sizeof name, "%s%s.bias", prefix, parts[i]);
+    load_named(l, 1, &n, &part, name);
+    if (l->status == KIN_OK) memcpy(out->bias + i * n, part, n * sizeof *part);
+    kin_free_aligned(part);
+  }
+  l->bytes += count * n * sizeof *out->bias;
+}
+
+void kin_load_linear(kin_loader *l, size_t n, size_t k, bool bias, kin_linear *out, const char *name, ...) {
+  FORMAT_NAME(full, name);
+  kin_load_fused(l, 1, n, k, bias, full, (const char *const[]){""}, out);
+}
+
+void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, size_t k, kin_linear *out,
+                     const char *name, ...) {
+  FORMAT_NAME(full, name);
+  float *weights = NULL;
+  load_named(l, rank, shape, &weights, full);
+  pack(l, (const float *const[]){weights}, 1, n, k, out);
+  kin_free_aligned(weights);
+}
+
+void kin_linear_free(kin_linear *p) {
+  kin_packed_free(&p->w);
+  kin_free_aligned(p->bias);
+  *p = (kin_linear){0};
+}
+
+void kin_norm_free(kin_norm *p) {
+  kin_free_aligned(p->weight);
+  kin_free_aligned(p->bias);
+  *p = (kin_norm){0};
+}

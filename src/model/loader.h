@@ -1,0 +1,45 @@
+/* Reading a tower's parameters out of safetensors. The first failure sticks: later calls do nothing,
+ * so that a tower is read as a plain list and checked once. */
+#ifndef KIN_LOADER_H
+#define KIN_LOADER_H
+
+#include "base/json.h"
+#include "kernel/kernel.h"
+#include "weights/weights.h"
+
+typedef struct kin_loader {
+  const kin_weights *weights;
+  kin_status status;
+  kin_error *err;
+  uint64_t parameters, bytes; /* read so far; held in memory */
+} kin_loader;
+
+typedef struct kin_linear {
+  kin_packed w; /* y = x w + bias */
+  float *bias;  /* NULL: none */
+} kin_linear;
+
+typedef struct kin_norm {
+  float *weight, *bias;
+  float eps;
+} kin_norm;
+
+/* `name...` formats the tensor's name. Results are released by the _free calls or kin_free_aligned. */
+void kin_load_floats(kin_loader *l, size_t rank, const size_t *shape, float **out, const char *name, ...)
+    KIN_PRINTF(5, 6);
+/* name.weight [n] and name.bias [n] */
+void kin_load_norm(kin_loader *l, size_t n, double eps, kin_norm *out, const char *name, ...) KIN_PRINTF(5, 6);
+/* name.weight [n][k], and name.bias [n] where `bias`. */
+void kin_load_linear(kin_loader *l, size_t n, size_t k, bool bias, kin_linear *out, const char *name, ...)
+    KIN_PRINTF(6, 7);
+/* `count` such matrices side by side in one: part i is prefix + parts[i]. */
+void kin_load_fused(kin_loader *l, size_t count, size_t n, size_t k, bool bias, const char *prefix,
+                    const char *const *parts, kin_linear *out);
+/* The tensor `name` seen as a matrix [n][k] (a convolution's weight, a bare projection), no bias. */
+void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, size_t k, kin_linear *out,
+                     const char *name, ...) KIN_PRINTF(7, 8);
+
+void kin_linear_free(kin_linear *p);
+void kin_norm_free(kin_norm *p);
+
+#endif

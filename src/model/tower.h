@@ -1,0 +1,58 @@
+/* What a model is made of: an image tower and a text tower, each with its functions. A layout's file
+ * (clip.c, dinov2.c) reads a config and fills a kin_model; registry.c picks the layout. */
+#ifndef KIN_TOWER_H
+#define KIN_TOWER_H
+
+#include "model/loader.h"
+#include "model/model.h"
+
+typedef struct kin_image_tower {
+  void *self;
+  /* crops[n][image_size][image_size][3] -> out[n][dim], not normalised. Thread-safe. */
+  kin_status (*encode)(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
+                       kin_error *err);
+  void (*close)(void *self);
+} kin_image_tower;
+
+typedef struct kin_text_tower {
+  void *self;
+  kin_status (*encode)(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
+                       size_t n, float *out, kin_error *err);
+  void (*close)(void *self);
+} kin_text_tower;
+
+struct kin_model {
+  kin_context *context;
+  char *dir;
+  kin_model_info info;
+  kin_preprocess preprocess;
+  kin_tokenizer *tokenizer;
+  kin_image_tower image;
+  kin_text_tower text;
+};
+
+/* A model directory while it is being read. */
+typedef struct kin_model_source {
+  const char *path;
+  const char *config_path;
+  const json_t *config;
+  const kin_weights *weights;
+} kin_model_source;
+
+typedef struct kin_layout {
+  const char *name;         /* as in messages: "CLIP (transformers)" */
+  const char *architecture; /* kin_model_info.architecture */
+  bool (*matches)(const kin_model_source *dir);
+  /* Sizes into model->info, checked. */
+  kin_status (*configure)(kin_model *model, const kin_model_source *dir, kin_error *err);
+  /* Each reads a tower; NULL: the layout has no such tower. */
+  kin_status (*load_image)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
+  kin_status (*load_text)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
+} kin_layout;
+
+extern const kin_layout kin_layout_clip, kin_layout_dinov2;
+
+/* "quick_gelu", "gelu" and so on, or KIN_ERR_UNSUPPORTED naming the file. */
+kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err);
+
+#endif

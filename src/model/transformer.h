@@ -1,0 +1,57 @@
+/* A stack of transformer blocks with the layer norm before each part, as in CLIP and DINOv2. */
+#ifndef KIN_TRANSFORMER_H
+#define KIN_TRANSFORMER_H
+
+#include "model/loader.h"
+
+typedef struct kin_block {
+  kin_norm norm1, norm2;
+  kin_linear qkv, out, up, down;
+  float *scale1, *scale2; /* layer scale; NULL: none */
+} kin_block;
+
+typedef struct kin_stack {
+  size_t width, heads, hidden, layers; /* `hidden`: of the feed-forward part */
+  kin_activation act;
+  bool causal;
+  double eps;
+  kin_block *blocks;
+} kin_stack;
+
+/* How a layout spells a block's tensors, below PREFIX.N. */
+typedef struct kin_block_names {
+  const char *norm1, *q, *k, *v, *out, *norm2, *up, *down;
+  const char *scale1, *scale2; /* NULL: no layer scale */
+} kin_block_names;
+
+/* Read blocks 0 .. layers - 1 ("PREFIX.N.NAME.weight"); the other fields are set by the caller. */
+void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const kin_block_names *names);
+void kin_stack_free(kin_stack *stack);
+
+/* Memory for one forward pass over `rows` rows, kept between passes by a cache of one. */
+typedef struct kin_workspace {
+  size_t rows, ld, qkv_ld, wide_ld;
+  float *x, *next, *normed, *qkv, *wide; /* [rows] of ld, ld, ld, qkv_ld, wide_ld floats */
+} kin_workspace;
+
+typedef struct kin_workspace_cache {
+  _Atomic(kin_workspace *) kept;
+} kin_workspace_cache;
+
+/* `wide` is the least width wanted of the widest buffer (an encoder's input may need more than the
+ * feed-forward part). NULL when there is no memory. Give back with kin_workspace_give. */
+kin_workspace *kin_workspace_take(kin_workspace_cache *cache, const kin_stack *stack, size_t rows, size_t wide);
+void kin_workspace_give(kin_workspace_cache *cache, kin_workspace *w);
+void kin_workspace_cache_free(kin_workspace_cache *cache);
+
+/* Run sequences that lie one after another in w->x (starts[sequences + 1]) through all blocks.
+ * `pooled` NULL: w->x then holds every row. Else pooled[s] is the only row of sequence s that is
+ * wanted, and w->x holds these, one a sequence: the last block computes nothing else. */
+kin_status kin_stack_forward(const kin_context *context, const kin_stack *stack, kin_workspace *w, const size_t *starts,
+                             size_t sequences, const size_t *pooled, kin_error *err);
+
+/* Layer norm of `rows` rows, on the context's pool. */
+void kin_norm_rows(const kin_context *context, const kin_norm *norm, size_t rows, size_t n, const float *x, size_t x_ld,
+                   float *out, size_t out_ld);
+
+#endif
