@@ -27,6 +27,7 @@ struct kin_vector_writer {
   char *target;    /* what commit replaces, links followed; NULL when written in place */
   char *temporary; /* NULL once renamed or when written in place */
   FILE *file;
+  int failure; /* errno of the first failed write: the file can't be whole any more */
 };
 
 static kin_status pick_format(const char *path, vector_format *out, kin_error *err) {
@@ -43,8 +44,9 @@ static kin_status pick_format(const char *path, vector_format *out, kin_error *e
   return kin_fail(err, KIN_ERR_ARGUMENT, "%s: the ending must be .npy, .jsonl, .safetensors or .fvecs", path);
 }
 
-static kin_status write_failed(const kin_vector_writer *w, kin_error *err) {
-  return kin_fail_errno(err, errno, "can't write %s", w->path);
+static kin_status write_failed(kin_vector_writer *w, kin_error *err) {
+  if (!w->failure) w->failure = errno ? errno : EIO;
+  return kin_fail_errno(err, w->failure, "can't write %s", w->path);
 }
 
 static bool put(kin_vector_writer *w, const void *data, size_t size) {
@@ -181,6 +183,7 @@ kin_status kin_vector_writer_add(kin_vector_writer *w, const float *vector, cons
     if (!isfinite(vector[i]))
       return kin_fail(err, KIN_ERR_ARGUMENT, "%s: a value of row %llu isn't finite", w->path,
                       (unsigned long long)w->rows);
+  if (w->failure) return write_failed(w, err);
   w->rows++;
   if (w->format == JSONL) return add_json(w, vector, key, name, err);
   int32_t dim = (int32_t)w->dim;
@@ -203,8 +206,8 @@ static void sync_folder(const char *path) {
 
 kin_status kin_vector_writer_commit(kin_vector_writer *w, kin_error *err) {
   if (!w || !w->file) return kin_fail(err, KIN_ERR_ARGUMENT, "this vector file is committed already");
-  bool ok = true;
-  if (w->format == NPY || w->format == SAFETENSORS) ok = fseeko(w->file, 0, SEEK_SET) == 0 && put_header(w);
+  bool ok = !w->failure;
+  if (ok && (w->format == NPY || w->format == SAFETENSORS)) ok = fseeko(w->file, 0, SEEK_SET) == 0 && put_header(w);
   ok = ok && fflush(w->file) == 0 && (!w->temporary || fsync(fileno(w->file)) == 0);
   if (!ok) return write_failed(w, err);
   FILE *file = w->file;
