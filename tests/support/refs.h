@@ -1,0 +1,30 @@
+/* The committed reference vectors of a seeded model: tests/data/refs, made by tools/reference/make_model_refs.py. */
+#ifndef KIN_TEST_REFS_H
+#define KIN_TEST_REFS_H
+
+#include "base/base.h"
+
+typedef struct refs {
+  size_t dim;
+  size_t n_images, n_texts; /* n_texts is 0 for a model without a text tower */
+  kin_image_source *images; /* paths of committed pictures */
+  const char **texts;
+  int32_t **ids;              /* the reference tokenizer's ids of each text ... */
+  size_t *lengths;            /* ... and how many */
+  float *image_vectors;       /* [n_images][dim], not normalised */
+  float *text_vectors;        /* [n_texts][dim] */
+  const char *weights_sha256; /* of model.safetensors as seeded.py writes it */
+  void *json;
+} refs;
+
+/* Failures end the test. */
+void refs_open(const char *model, refs *out);
+void refs_close(refs *r);
+
+/* Assert that `ours` is `reference` to cosine >= 0.99999 and relative error <= 1e-4; `what` is for the message.
+ * Returns the relative error. */
+double refs_assert_near(const float *ours, const float *reference, size_t dim, const char *what);
+/* The largest and smallest cosine between different rows. */
+void refs_spread(const float *rows, size_t n, size_t dim, double *least, double *most);
+
+#endif

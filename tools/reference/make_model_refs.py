@@ -1,0 +1,116 @@
+"""Embed the test photos and texts with the reference implementations on seeded weights: tests/data/refs/.
+
+    python3 make_model_refs.py --tokenizer DIR [MODEL...]
+
+Needs torch, transformers, safetensors and Pillow; DIR holds CLIP's vocab.json and merges.txt. For each table in
+tests/data/seeded this writes MODEL.json (the inputs, token ids, the SHA-256 of the weight file) and the vectors
+as raw little-endian float32, one row an input: MODEL.images.f32, MODEL.texts.f32. The reference's own code runs
+in float64, so that its rounding doesn't count against ours; how far its float32 is from that is printed, as are
+the cosines between different inputs.
+"""
+import argparse
+import hashlib
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image, ImageOps
+
+import seeded
+
+ROOT = pathlib.Path(__file__).parents[2]
+DATA = ROOT / "tests/data"
+REFS = DATA / "refs"
+
+
+def pictures():
+    """The committed test photos in order of name: those the image tests call readable, each at most once."""
+    names = json.loads((REFS / "photos.json").read_text())
+    return names, [ImageOps.exif_transpose(Image.open(DATA / "images" / n)).convert("RGB") for n in names]
+
+
+def texts():
+    return json.loads((DATA / "texts.json").read_text())
+
+
+def tensor(output):
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
+
+
+class Clip:
+    def __init__(self, folder, dtype):
+        self.model = transformers.CLIPModel.from_pretrained(folder, dtype=dtype).to(dtype).eval()
+        self.processor = transformers.CLIPImageProcessorPil.from_pretrained(folder)
+        self.tokenizer = transformers.CLIPTokenizer.from_pretrained(folder)
+
+    def images(self, pictures):
+        pixels = self.processor(pictures, return_tensors="pt")["pixel_values"].to(self.model.dtype)
+        return tensor(self.model.get_image_features(pixels))
+
+    def ids(self, text):
+        return self.tokenizer(text, truncation=True, max_length=77)["input_ids"]
+
+    def texts(self, texts):
+        return torch.cat([tensor(self.model.get_text_features(torch.tensor([self.ids(t)]))) for t in texts])
+
+
+class Dinov2:
+    def __init__(self, folder, dtype):
+        self.model = transformers.Dinov2Model.from_pretrained(folder, dtype=dtype).to(dtype).eval()
+        self.processor = transformers.BitImageProcessorPil.from_pretrained(folder)
+
+    def images(self, pictures):
+        pixels = self.processor(pictures, return_tensors="pt")["pixel_values"].to(self.model.dtype)
+        return self.model(pixels).last_hidden_state[:, 0]
+
+
+FAMILIES = {"clip": Clip, "dinov2": Dinov2}
+
+
+def report(label, single, double):
+    error = ((single.double() - double).norm(dim=1) / double.norm(dim=1)).max().item()
+    unit = double / double.norm(dim=1, keepdim=True)
+    cosines = (unit @ unit.T)[~torch.eye(len(unit), dtype=bool)]
+    print(f"  {label}: {len(double)} x {double.shape[1]}, float32 off by {error:.1e}, cosines "
+          f"{cosines.min():.3f} .. {cosines.median():.3f} .. {cosines.max():.3f}")
+
+
+def embed(name, spec, folder):
+    family = FAMILIES[spec["files"]["config.json"]["model_type"]]
+    single, double = family(folder, torch.float32), family(folder, torch.float64)
+    names, images = pictures()
+    out = {"model": name, "images": names}
+    jobs = [("images", images)]
+    if hasattr(double, "texts"):
+        out |= {"texts": texts(), "ids": [double.ids(t) for t in texts()]}
+        jobs.append(("texts", texts()))
+    for label, inputs in jobs:
+        vectors = getattr(double, label)(inputs)
+        report(label, getattr(single, label)(inputs), vectors)
+        (REFS / f"{name}.{label}.f32").write_bytes(vectors.numpy().astype("<f4").tobytes())
+        out["dim"] = vectors.shape[1]
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder with vocab.json and merges.txt")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of tables; default: all")
+    args = parser.parse_args()
+    for name in args.models or sorted(p.stem for p in (DATA / "seeded").glob("*.json")):
+        print(name)
+        spec = json.loads((DATA / "seeded" / f"{name}.json").read_text())
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            seeded.write(spec, pathlib.Path(folder), args.tokenizer)
+            with open(pathlib.Path(folder) / spec["weights"], "rb") as f:
+                digest = hashlib.file_digest(f, "sha256").hexdigest()
+            out = embed(name, spec, folder) | {"weights_sha256": digest}
+        lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in out.items())
+        (REFS / f"{name}.json").write_text(f"{{\n{lines}\n}}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Write the tables of seeded weights, tests/data/seeded/*.json, from the reference models' own parameter lists.
+
+Needs transformers. A table holds the directory's JSON files and, for each tensor, its shape and the
+mean and standard deviation of its values. The deviations are chosen so that different photos (and texts) give
+clearly different vectors, which the usual initialisation does not: see RULES.
+"""
+import json
+import math
+import pathlib
+import re
+import tempfile
+
+import safetensors
+import transformers
+
+OUT = pathlib.Path(__file__).parents[2] / "tests/data/seeded"
+NORMALISE = {"clip": ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]),
+             "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])}
+
+# (pattern of the name, mean, gain). The deviation is gain / sqrt(inputs) for matrices, gain itself for
+# vectors and embeddings. Query and key gains make attention choose between patches; small biases and
+# position embeddings keep what all pictures share from drowning what differs.
+LINEAR, PLAIN = True, False
+RULES = {
+    "clip": [
+        (r"logit_scale", 4.6, 0.0, PLAIN),
+        (r"vision_model.*layer_?norm\d?\.weight|pre_layrnorm\.weight", 1.0, 0.2, PLAIN),
+        (r"norm\d?\.bias|layrnorm\.bias|layer_norm\.bias", 0.0, 0.1, PLAIN),
+        (r"norm\d?\.weight", 1.0, 0.2, PLAIN),
+        (r"class_embedding", 0.0, 0.3, PLAIN),
+        (r"position_embedding\.weight", 0.0, 0.3, PLAIN),
+        (r"token_embedding\.weight", 0.0, 1.0, PLAIN),
+        (r"patch_embedding\.weight", 0.0, 1.0, LINEAR),
+        (r"[qk]_proj\.weight", 0.0, 1.7, LINEAR),
+        (r"v_proj\.weight", 0.0, 1.0, LINEAR),
+        (r"out_proj\.weight|fc2\.weight", 0.0, 1.0, LINEAR),
+        (r"fc1\.weight", 0.0, 1.2, LINEAR),
+        (r"projection\.weight", 0.0, 1.0, LINEAR),
+        (r"bias", 0.0, 0.05, PLAIN),
+    ],
+    "dinov2": [
+        (r"lambda1", 0.7, 0.2, PLAIN),
+        (r"norm\d?\.weight|layernorm\.weight", 1.0, 0.2, PLAIN),
+        (r"norm\d?\.bias|layernorm\.bias", 0.0, 0.1, PLAIN),
+        (r"cls_token|mask_token|register_tokens", 0.0, 0.3, PLAIN),
+        (r"position_embeddings", 0.0, 0.3, PLAIN),
+        (r"patch_embeddings\.projection\.weight", 0.0, 1.0, LINEAR),
+        (r"(query|key)\.weight", 0.0, 1.9, LINEAR),
+        (r"value\.weight|dense\.weight|fc2\.weight|weights_out\.weight", 0.0, 1.0, LINEAR),
+        (r"fc1\.weight|weights_in\.weight", 0.0, 1.2, LINEAR),
+        (r"bias", 0.0, 0.05, PLAIN),
+    ],
+}
+
+
+def row(rules, name, shape):
+    for pattern, mean, gain, linear in rules:
+        if re.search(pattern, name):
+            std = gain / math.sqrt(math.prod(shape[1:])) if linear else gain
+            return {"name": name, "shape": shape, "mean": mean, "std": float(f"{std:.6g}")}
+    raise SystemExit(f"no rule for {name}")
+
+
+def fold(rows):
+    """Rows that differ only in one number of the name (the layer) become one row with a range."""
+    groups, out = {}, []
+    for r in rows:
+        match = re.fullmatch(r"(.*(?:layers|layer|resblocks)\.)(\d+)(\..*)", r["name"])
+        if match:
+            key = json.dumps({**r, "name": match[1] + "{}" + match[3]})
+            groups.setdefault(key, []).append(int(match[2]))
+        else:
+            out.append(r)
+    for key, numbers in ((k, sorted(v)) for k, v in groups.items()):
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), key
+        out.append({**json.loads(key), "repeat": [numbers[0], numbers[-1] + 1]})
+    return out
+
+
+def file_shapes(model):
+    """name -> shape as save_pretrained writes them; names inside the library may differ."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        with safetensors.safe_open(f"{folder}/model.safetensors", "pt") as f:
+            return {name: f.get_slice(name).get_shape() for name in f.keys()}
+
+
+def write(name, rules, model, files, extra=()):
+    rows = [row(rules, n, shape) for n, shape in file_shapes(model).items()]
+    spec = {"seed": f"kindred/{name}", "weights": "model.safetensors", "files": files}
+    head = json.dumps(spec)[:-1]
+    lines = ",\n  ".join(json.dumps(r) for r in fold(rows) + list(extra))
+    (OUT / f"{name}.json").write_text(f'{head}, "tensors": [\n  {lines}\n]}}\n')
+    print(name, sum(p.numel() for p in model.parameters()))
+
+
+def preprocessor(kind, resize, crop, family):
+    mean, deviation = NORMALISE[family]
+    return {"image_processor_type": kind, "do_convert_rgb": True, "do_resize": True, "size": {"shortest_edge": resize},
+            "resample": 3, "do_center_crop": True, "crop_size": {"height": crop, "width": crop}, "do_rescale": True,
+            "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": mean, "image_std": deviation}
+
+
+def clip(name, config, processor):
+    """transformers' CLIPModel; real files also hold the position ids as I64 tensors."""
+    model = transformers.CLIPModel(transformers.CLIPConfig(**config))
+    vision = model.config.vision_config
+    positions = [("text_model", model.config.text_config.max_position_embeddings),
+                 ("vision_model", (vision.image_size // vision.patch_size) ** 2 + 1)]
+    extra = [{"name": f"{tower}.embeddings.position_ids", "shape": [1, n], "dtype": "I64"} for tower, n in positions]
+    write(name, RULES["clip"], model, {"config.json": config, "preprocessor_config.json": processor}, extra)
+
+
+def dinov2(name, config, resize=256, crop=224):
+    model = transformers.Dinov2Model(transformers.Dinov2Config(**config))
+    files = {"config.json": config,
+             "preprocessor_config.json": preprocessor("BitImageProcessor", resize, crop, "imagenet")}
+    write(name, RULES["dinov2"], model, files)
+
+
+def main():
+    # As the original directory spells it, wrong end token and old-style sizes included.
+    mean, deviation = NORMALISE["clip"]
+    clip("clip-vit-b-32",
+         {"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": 512, "logit_scale_init_value": 2.6592,
+          "text_config": {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "hidden_act": "quick_gelu",
+                          "hidden_size": 512, "intermediate_size": 2048, "layer_norm_eps": 1e-05,
+                          "max_position_embeddings": 77, "model_type": "clip_text_model", "num_attention_heads": 8,
+                          "num_hidden_layers": 12, "projection_dim": 512, "vocab_size": 49408},
+          "vision_config": {"hidden_act": "quick_gelu", "hidden_size": 768, "image_size": 224,
+                            "intermediate_size": 3072, "layer_norm_eps": 1e-05, "model_type": "clip_vision_model",
+                            "num_attention_heads": 12, "num_hidden_layers": 12, "patch_size": 32,
+                            "projection_dim": 512}},
+         {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True,
+          "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": mean, "image_std": deviation, "resample": 3,
+          "size": 224})
+    # Small, quick, and different in every number: GELU, the right end token, heads of 24 and 40.
+    clip("clip-tiny",
+         {"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": 48,
+          "text_config": {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407, "hidden_act": "gelu",
+                          "hidden_size": 120, "intermediate_size": 200, "layer_norm_eps": 1e-06,
+                          "max_position_embeddings": 77, "model_type": "clip_text_model", "num_attention_heads": 3,
+                          "num_hidden_layers": 2, "vocab_size": 49408},
+          "vision_config": {"hidden_act": "gelu", "hidden_size": 72, "image_size": 80, "intermediate_size": 136,
+                            "layer_norm_eps": 1e-06, "model_type": "clip_vision_model", "num_attention_heads": 3,
+                            "num_hidden_layers": 3, "patch_size": 16}},
+         preprocessor("CLIPImageProcessor", 80, 80, "clip"))
+    dinov2("dinov2-small",
+           {"architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": 384, "num_hidden_layers": 12,
+            "num_attention_heads": 6, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-06,
+            "image_size": 518, "patch_size": 14, "num_channels": 3, "qkv_bias": True, "layerscale_value": 1.0,
+            "use_swiglu_ffn": False})
+    dinov2("dinov2-tiny",
+           {"architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": 96, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "mlp_ratio": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-06,
+            "image_size": 70, "patch_size": 14, "num_channels": 3, "qkv_bias": True, "layerscale_value": 1.0,
+            "use_swiglu_ffn": False}, 98, 98)
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    main()
