@@ -57,7 +57,7 @@ static void attend_block(const attend *t, const scratch *s, const float *q, cons
                          size_t tokens, size_t first, size_t n, float *out) {
   const kin_attention *a = t->a;
   size_t seen = a->causal ? first + n : tokens, d = a->head_dim;
-  multiply(t, n, d, q, a->qkv_ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
+  multiply(t, n, d, q, a->q_ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
   for (size_t i = 0; i < n; i++) {
     float *row = s->scores + i * s->score_ld;
     size_t visible = a->causal ? first + i + 1 : tokens;
@@ -78,23 +78,23 @@ static void attend_head(void *arg, size_t task) {
     atomic_store(&t->no_memory, true);
     return;
   }
-  const float *q = a->qkv + start * a->qkv_ld + head * d, *k = q + a->heads * d, *v = k + a->heads * d;
+  size_t column = head * d, value_ld = a->kv_ld;
+  const float *k = a->k + start * a->kv_ld + column, *v = a->v + start * a->kv_ld + column;
   for (size_t j = 0; j < tokens; j += KIN_PANEL)
-    t->kernels->transpose(k + j * a->qkv_ld, a->qkv_ld, tokens - j < KIN_PANEL ? tokens - j : KIN_PANEL, d,
+    t->kernels->transpose(k + j * a->kv_ld, a->kv_ld, tokens - j < KIN_PANEL ? tokens - j : KIN_PANEL, d,
                           s.keys + j * d, KIN_PANEL, KIN_PANEL);
-  size_t value_ld = a->qkv_ld;
   if (s.value_width != d) {
     memset(s.values, 0, tokens * s.value_width * sizeof *s.values);
-    for (size_t i = 0; i < tokens; i++) memcpy(s.values + i * s.value_width, v + i * a->qkv_ld, d * sizeof *v);
+    for (size_t i = 0; i < tokens; i++) memcpy(s.values + i * s.value_width, v + i * a->kv_ld, d * sizeof *v);
     v = s.values, value_ld = s.value_width;
   }
   if (a->query_rows) {
-    size_t row = a->query_rows[sequence];
-    attend_block(t, &s, q + row * a->qkv_ld, v, value_ld, tokens, row, 1, a->out + sequence * a->out_ld + head * d);
+    attend_block(t, &s, a->q + sequence * a->q_ld + column, v, value_ld, tokens, a->query_rows[sequence], 1,
+                 a->out + sequence * a->out_ld + column);
   } else {
     for (size_t i = 0; i < tokens; i += QUERY_BLOCK)
-      attend_block(t, &s, q + i * a->qkv_ld, v, value_ld, tokens, i,
-                   tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, a->out + (start + i) * a->out_ld + head * d);
+      attend_block(t, &s, a->q + (start + i) * a->q_ld + column, v, value_ld, tokens, i,
+                   tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, a->out + (start + i) * a->out_ld + column);
   }
   kin_free_aligned(s.keys);
 }

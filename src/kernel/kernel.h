@@ -80,19 +80,18 @@ size_t kin_row_stride(size_t n);
 
 /* ------------------------------------------------------------- attention */
 
-/* Sequences lie one after another in qkv[total rows][qkv_ld]: q, k and v side by side, each
- * heads * head_dim wide. */
+/* Sequences lie one after another in the rows of k and v; heads side by side, head_dim wide each. */
 typedef struct kin_attention {
   size_t heads, head_dim;
   bool causal;
-  const float *qkv;
-  size_t qkv_ld;
-  const size_t *starts; /* [sequences + 1]: the first row of each, then the total */
+  const float *q, *k, *v;
+  size_t q_ld, kv_ld;
+  const size_t *starts; /* [sequences + 1]: the first row of each sequence, then the total */
   size_t sequences;
-  /* NULL: every row is a query. Else one query a sequence, its row counted from the sequence's
-   * start; the output then has one row a sequence. */
+  /* NULL: q has a row for every row of k. Else q and out have one row a sequence, which stands at
+   * this row of it (which matters when causal). */
   const size_t *query_rows;
-  float *out; /* [rows][out_ld] */
+  float *out; /* [rows of q][out_ld] */
   size_t out_ld;
 } kin_attention;
 
