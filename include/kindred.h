@@ -115,6 +115,75 @@ KIN_API void kin_model_close(kin_model *model);
 KIN_API void kin_model_get_info(const kin_model *model, kin_model_info *out);
 KIN_API size_t kin_model_dim(const kin_model *model);
 
+/* ------------------------------------------------------------------- hub */
+
+/* Models by name, from the cache that the ecosystem's Python tools keep (HF_HUB_CACHE, else
+ * HF_HOME/hub, else ~/.cache/huggingface/hub): what they downloaded is found without a copy, and what
+ * is pulled here is found by them. A name is a directory, an alias (kin_hub_alias), or
+ * REPO[@REVISION], REPO being ORG/NAME and REVISION a branch, a tag or a 40-digit commit. */
+
+typedef struct kin_hub_progress {
+  const char *file;              /* being fetched, as the repository names it */
+  const char *note;              /* NULL, or why nothing moves: a retry, another process's lock */
+  uint64_t file_done, file_size; /* bytes of that file */
+  uint64_t done, total;          /* bytes of all files known so far, cached ones included */
+  size_t files_done, files;
+} kin_hub_progress;
+
+/* Zero or NULL members take the default. */
+typedef struct kin_hub_options {
+  const char *cache_dir;      /* default: see above */
+  const char *endpoint;       /* http(s)://host[:port][/path]; default: HF_ENDPOINT, else https://huggingface.co */
+  const char *token;          /* default: HF_TOKEN, else the file HF_TOKEN_PATH or HF_HOME/token; "": send none */
+  unsigned connect_timeout_s; /* default 10 */
+  unsigned stall_timeout_s;   /* a transfer without a byte for so long counts as dropped; default 30 */
+  unsigned retries;           /* failures in a row, without a new byte, before giving up; default 5 */
+  unsigned backoff_ms;        /* wait before the first retry, doubled each time up to 30 s; default 1000 */
+  /* Called often, from the calling thread. Return false to stop: KIN_ERR_CANCELLED; what has arrived is kept
+   * and resumed by the next pull. */
+  bool (*on_progress)(void *user, const kin_hub_progress *progress);
+  void *user;
+} kin_hub_options;
+
+/* Download what an encoder needs of repository `name` (alias or REPO[@REVISION], default revision main):
+ * configs, tokenizer, weights as safetensors; nothing that is cached already. Every file is resumed where
+ * an earlier pull broke off, checked (size, SHA-256 or git's SHA-1) and put in place in one step; the
+ * revision appears in the cache when all files are there. Proxies are taken from the environment as
+ * curl does. The token goes to the endpoint's own host only. On success *dir, when `dir` isn't NULL, is
+ * the model's directory, to be released with free().
+ * Errors: KIN_ERR_ARGUMENT (name, endpoint), KIN_ERR_NOT_FOUND (repository, revision, access refused),
+ * KIN_ERR_IO (network, disk, not enough space), KIN_ERR_FORMAT (size or hash wrong, odd answers),
+ * KIN_ERR_UNSUPPORTED (no safetensors in it), KIN_ERR_CANCELLED. `options` may be NULL. */
+KIN_API kin_status kin_hub_pull(const char *name, const kin_hub_options *options, char **dir, kin_error *err);
+
+/* Turn a name into the directory of a model on this machine, without any network: an existing directory
+ * as it is, else the cache's snapshot. `cache_dir` may be NULL (default). *dir is released with free().
+ * KIN_ERR_NOT_FOUND when it isn't cached (the message tells how to get it), KIN_ERR_ARGUMENT when the
+ * name is none. */
+KIN_API kin_status kin_hub_find(const char *name, const char *cache_dir, char **dir, kin_error *err);
+
+/* The i-th alias and, in *repo, what it stands for; NULL past the last. */
+KIN_API const char *kin_hub_alias(size_t i, const char **repo);
+
+typedef struct kin_hub_model {
+  const char *repo;   /* ORG/NAME */
+  const char *commit; /* 40 hex digits */
+  const char *refs;   /* branches and tags that point to it, joined by ", "; "" for none */
+  const char *dir;
+  uint64_t bytes;
+  size_t files;
+  bool complete; /* weights that this library can read are there */
+} kin_hub_model;
+
+typedef struct kin_hub_models kin_hub_models;
+
+/* Every cached revision of every model, sorted by repository and commit; an absent cache is an empty list. */
+KIN_API kin_status kin_hub_list(const char *cache_dir, kin_hub_models **out, kin_error *err);
+KIN_API size_t kin_hub_models_count(const kin_hub_models *models);
+/* Valid until kin_hub_models_close. */
+KIN_API const kin_hub_model *kin_hub_models_get(const kin_hub_models *models, size_t i);
+KIN_API void kin_hub_models_close(kin_hub_models *models);
+
 /* ----------------------------------------------------------------- embed */
 
 /* One picture to embed: set exactly one of path, data or rgb. Nothing is kept after the call. */
