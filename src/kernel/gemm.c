@@ -21,9 +21,14 @@ size_t kin_packed_bytes(const kin_packed *p) {
   return divide_up(p->n, KIN_PANEL) * KIN_PANEL * p->k * sizeof *p->panels;
 }
 
-/* Where column `n` of the product begins; its elements are KIN_PANEL apart. */
-static float *packed_column(const kin_packed *p, size_t n) {
-  return p->panels + n / KIN_PANEL * KIN_PANEL * p->k + n % KIN_PANEL;
+/* Rows [row, row + rows) of a part become columns [column, ...) of one panel. */
+static void pack_rows(const float *from, size_t k, size_t rows, float *panel, size_t column) {
+  enum { BLOCK = 16 }; /* a cache line of each row at a time */
+  for (size_t j0 = 0; j0 < k; j0 += BLOCK) {
+    size_t j1 = j0 + BLOCK < k ? j0 + BLOCK : k;
+    for (size_t r = 0; r < rows; r++)
+      for (size_t j = j0; j < j1; j++) panel[j * KIN_PANEL + column + r] = from[r * k + j];
+  }
 }
 
 kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t count, size_t k, kin_packed *out,
@@ -34,14 +39,14 @@ kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t cou
   if (!out->panels) return kin_fail(err, KIN_ERR_MEMORY, "no memory for %zu x %zu weights", out->n, k);
   size_t n = 0;
   for (size_t i = 0; i < count; i++)
-    for (size_t r = 0; r < n_parts[i]; r++, n++) {
-      float *to = packed_column(out, n);
-      for (size_t j = 0; j < k; j++) to[j * KIN_PANEL] = parts[i][r * k + j];
+    for (size_t r = 0, rows; r < n_parts[i]; r += rows, n += rows) {
+      size_t column = n % KIN_PANEL, room = KIN_PANEL - column;
+      rows = n_parts[i] - r < room ? n_parts[i] - r : room;
+      pack_rows(parts[i] + r * k, k, rows, out->panels + n / KIN_PANEL * KIN_PANEL * k, column);
     }
-  for (; n % KIN_PANEL; n++) {
-    float *to = packed_column(out, n);
-    for (size_t j = 0; j < k; j++) to[j * KIN_PANEL] = 0.0f;
-  }
+  float *last = out->panels + n / KIN_PANEL * KIN_PANEL * k;
+  for (size_t j = 0; n % KIN_PANEL && j < k; j++)
+    memset(last + j * KIN_PANEL + n % KIN_PANEL, 0, (KIN_PANEL - n % KIN_PANEL) * sizeof *last);
   return KIN_OK;
 }
 

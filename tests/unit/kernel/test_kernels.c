@@ -1,0 +1,208 @@
+/* Every kernel of every instruction set: the bits of the plain C one, and the numbers of libm in double. */
+#include "kernel_fixture.h"
+
+static const size_t lengths[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 257, 384, 768, 1000};
+#define LENGTHS (sizeof lengths / sizeof *lengths)
+
+/* A guard beyond the end shows a kernel that writes too far. */
+static const float guard = 12345.0f;
+
+static float *with_guard(const float *x, size_t n) {
+  float *y = kin_alloc_aligned((n + 1) * sizeof *y);
+  assert_non_null(y);
+  memcpy(y, x, n * sizeof *y);
+  y[n] = guard;
+  return y;
+}
+
+static double activate(double x, kin_activation act) {
+  switch (act) {
+  case KIN_ACT_GELU:
+    return 0.5 * x * (1 + erf(x / sqrt(2.0)));
+  case KIN_ACT_QUICK_GELU:
+    return x / (1 + exp(-1.702 * x));
+  case KIN_ACT_RELU:
+    return x > 0 ? x : 0;
+  case KIN_ACT_NONE:
+    break;
+  }
+  return x;
+}
+
+static void check_tail(const kin_kernels *k, size_t n, kin_activation act, const float *bias, const float *scale,
+                       const float *residual) {
+  float *x = seeded_floats(n, 9.0f, n);
+  float *got = with_guard(x, n), *scalar = with_guard(x, n);
+  k->tail_row(got, bias, act, scale, residual, n);
+  kin_kernels_scalar.tail_row(scalar, bias, act, scale, residual, n);
+  assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
+  assert_true(got[n] == guard);
+  for (size_t i = 0; i < n; i++) {
+    double sum = bias ? (double)(x[i] + bias[i]) : (double)x[i];
+    double expected = activate(sum, act) * (scale ? (double)scale[i] : 1) + (residual ? (double)residual[i] : 0);
+    if (fabs((double)got[i] - expected) > 2e-6 * (1 + fabs(expected) + fabs(sum)))
+      fail_msg("%s act %d [%zu of %zu]: %.9g, expected %.9g", k->name, (int)act, i, n, (double)got[i], expected);
+  }
+  kin_free_aligned(x), kin_free_aligned(got), kin_free_aligned(scalar);
+}
+
+static void tails_match(void **state) {
+  (void)state;
+  float *bias = seeded_floats(1000, 1.0f, 1), *scale = seeded_floats(1000, 2.0f, 2),
+        *add = seeded_floats(1000, 3.0f, 3);
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++)
+      for (kin_activation act = KIN_ACT_NONE; act <= KIN_ACT_RELU; act++)
+        for (int with = 0; with < 8; with++)
+          check_tail(k, lengths[l], act, with & 1 ? bias : NULL, with & 2 ? scale : NULL, with & 4 ? add : NULL);
+  }
+  kin_free_aligned(bias), kin_free_aligned(scale), kin_free_aligned(add);
+}
+
+/* gelu and quick_gelu over a fine grid, tails and the joint of the polynomials included. */
+static void activations_are_accurate(void **state) {
+  (void)state;
+  enum { N = 4096 };
+  float *x = kin_alloc_aligned(N * sizeof *x);
+  for (size_t block = 0; block < 64; block++)
+    for (kin_activation act = KIN_ACT_GELU; act <= KIN_ACT_QUICK_GELU; act++) {
+      for (size_t i = 0; i < N; i++) x[i] = -16.0f + 32.0f * (float)(block * N + i) / (64 * N);
+      float *y = copy_floats(x, N);
+      kin_kernels_for(KIN_ISA_AUTO)->tail_row(y, NULL, act, NULL, NULL, N);
+      for (size_t i = 0; i < N; i++) {
+        double expected = activate((double)x[i], act);
+        if (fabs((double)y[i] - expected) > 4e-7 * (fabs(expected) + 0.25))
+          fail_msg("act %d at %.9g: %.9g, expected %.9g", (int)act, (double)x[i], (double)y[i], expected);
+      }
+      kin_free_aligned(y);
+    }
+  kin_free_aligned(x);
+}
+
+static void layer_norms_match(void **state) {
+  (void)state;
+  float *weight = seeded_floats(1000, 1.0f, 1), *bias = seeded_floats(1000, 1.0f, 2);
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++) {
+      size_t n = lengths[l];
+      float *x = seeded_floats(n, 5.0f, n), *got = with_guard(x, n), *scalar = with_guard(x, n);
+      k->layer_norm(got, weight, bias, 1e-5f, n, got);
+      kin_kernels_scalar.layer_norm(x, weight, bias, 1e-5f, n, scalar);
+      assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
+      double mean = 0, variance = 0;
+      for (size_t i = 0; i < n; i++) mean += (double)x[i] / (double)n;
+      for (size_t i = 0; i < n; i++) variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+      for (size_t i = 0; i < n; i++) {
+        double expected = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i] + (double)bias[i];
+        assert_true(fabs((double)got[i] - expected) < 4e-6);
+      }
+      kin_free_aligned(x), kin_free_aligned(got), kin_free_aligned(scalar);
+    }
+  }
+  kin_free_aligned(weight), kin_free_aligned(bias);
+}
+
+static void softmaxes_match(void **state) {
+  (void)state;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++) {
+      size_t n = lengths[l];
+      float *x = seeded_floats(n, 300.0f, n), *got = with_guard(x, n), *scalar = with_guard(x, n);
+      k->softmax(got, 0.125f, n);
+      kin_kernels_scalar.softmax(scalar, 0.125f, n);
+      assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
+      double max = -1e30, total = 0;
+      for (size_t i = 0; i < n; i++) max = fmax(max, 0.125 * (double)x[i]);
+      for (size_t i = 0; i < n; i++) total += exp(0.125 * (double)x[i] - max);
+      for (size_t i = 0; i < n; i++) {
+        double expected = exp(0.125 * (double)x[i] - max) / total;
+        assert_true(fabs((double)got[i] - expected) < 1e-6 * expected + 1e-12);
+      }
+      kin_free_aligned(x), kin_free_aligned(got), kin_free_aligned(scalar);
+    }
+  }
+}
+
+static void dots_match(void **state) {
+  (void)state;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++) {
+      size_t n = lengths[l];
+      float *a = seeded_floats(n, 1.0f, 1), *b = seeded_floats(n, 1.0f, 2);
+      float got = k->dot(a, b, n), scalar = kin_kernels_scalar.dot(a, b, n);
+      assert_memory_equal(&got, &scalar, sizeof got);
+      double expected = 0;
+      for (size_t i = 0; i < n; i++) expected += (double)a[i] * (double)b[i];
+      assert_true(fabs((double)got - expected) < 1e-5);
+      kin_free_aligned(a), kin_free_aligned(b);
+    }
+  }
+}
+
+static void additions_and_scalings_match(void **state) {
+  (void)state;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++) {
+      size_t n = lengths[l];
+      float *a = seeded_floats(n, 1.0f, 1), *b = seeded_floats(n, 1.0f, 2), *got = with_guard(a, n);
+      k->add(got, b, n, got);
+      for (size_t i = 0; i < n; i++) assert_true(got[i] == a[i] + b[i]);
+      k->scale(got, 0.3f, n);
+      for (size_t i = 0; i < n; i++) assert_true(got[i] == (a[i] + b[i]) * 0.3f);
+      assert_true(got[n] == guard);
+      kin_free_aligned(a), kin_free_aligned(b), kin_free_aligned(got);
+    }
+  }
+}
+
+static void transposes_match(void **state) {
+  (void)state;
+  static const size_t sizes[][3] = {{32, 64, 32}, {18, 64, 32}, {1, 1, 16}, {16, 32, 32}, {31, 80, 32}, {5, 17, 48}};
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t s = 0; k && s < sizeof sizes / sizeof *sizes; s++) {
+      size_t rows = sizes[s][0], columns = sizes[s][1], width = sizes[s][2], lda = columns + 3, ldb = width;
+      float *a = seeded_floats(rows * lda, 1.0f, s), *b = seeded_floats(columns * ldb + 1, 9.0f, 7);
+      float last = b[columns * ldb];
+      k->transpose(a, lda, rows, columns, b, ldb, width);
+      for (size_t j = 0; j < columns; j++)
+        for (size_t i = 0; i < width; i++) assert_true(b[j * ldb + i] == (i < rows ? a[i * lda + j] : 0.0f));
+      assert_true(b[columns * ldb] == last);
+      kin_free_aligned(a), kin_free_aligned(b);
+    }
+  }
+}
+
+static void tables_are_chosen_by_name(void **state) {
+  (void)state;
+  kin_error err;
+  kin_context *context;
+  for (kin_isa isa = KIN_ISA_AUTO; isa <= KIN_ISA_AVX512; isa++) {
+    kin_status status = kin_context_open(&(kin_context_options){.threads = 1, .isa = isa}, &context, &err);
+    if (!kin_kernels_for(isa)) {
+      test_assert_error(status, KIN_ERR_UNSUPPORTED, &err, "this CPU or system lacks avx");
+      continue;
+    }
+    test_assert_ok(status, &err);
+    assert_string_equal(kin_context_isa_name(context), kin_kernels_for(isa)->name);
+    assert_int_equal(kin_context_threads(context), 1);
+    kin_context_close(context);
+  }
+  test_assert_error(kin_context_open(&(kin_context_options){.isa = (kin_isa)99}, &context, &err), KIN_ERR_ARGUMENT,
+                    &err, "99");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(tails_match),       cmocka_unit_test(activations_are_accurate),
+      cmocka_unit_test(layer_norms_match), cmocka_unit_test(softmaxes_match),
+      cmocka_unit_test(dots_match),        cmocka_unit_test(additions_and_scalings_match),
+      cmocka_unit_test(transposes_match),  cmocka_unit_test(tables_are_chosen_by_name),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
