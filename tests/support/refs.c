@@ -46,7 +46,7 @@ void refs_open(const char *model, refs *out) {
   out->texts = calloc(out->n_texts + 1, sizeof *out->texts);
   assert_true(out->images != NULL && out->texts != NULL);
   for (size_t i = 0; i < out->n_images; i++) {
-    char *name = kin_format("tests/data/images/%s", json_string_value(json_array_get(images, i)));
+    char *name = kin_format("tests/data/photos/%s", json_string_value(json_array_get(images, i)));
     out->images[i].path = test_source_path(name);
     free(name);
   }

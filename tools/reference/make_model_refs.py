@@ -2,7 +2,7 @@
 
     python3 make_model_refs.py --tokenizer DIR [MODEL...]
 
-Needs torch, transformers, safetensors and Pillow; DIR holds CLIP's vocab.json and merges.txt. For each table in
+Needs torch, transformers, Pillow and pillow-heif; DIR holds CLIP's vocab.json and merges.txt. For each table in
 tests/data/seeded this writes MODEL.json (the inputs, token ids, the SHA-256 of the weight file) and the vectors
 as raw little-endian float32, one row an input: MODEL.images.f32, MODEL.texts.f32. The reference's own code runs
 in float64, so that its rounding doesn't count against ours; how far its float32 is from that is printed, as are
@@ -14,7 +14,7 @@ import json
 import pathlib
 import tempfile
 
-import numpy as np
+import pillow_heif
 import torch
 import transformers
 from PIL import Image, ImageOps
@@ -27,9 +27,9 @@ REFS = DATA / "refs"
 
 
 def pictures():
-    """The committed test photos in order of name: those the image tests call readable, each at most once."""
-    names = json.loads((REFS / "photos.json").read_text())
-    return names, [ImageOps.exif_transpose(Image.open(DATA / "images" / n)).convert("RGB") for n in names]
+    """The committed photos in order of name, upright."""
+    paths = sorted(p for p in (DATA / "photos").iterdir() if p.suffix != ".md")
+    return [p.name for p in paths], [ImageOps.exif_transpose(Image.open(p)).convert("RGB") for p in paths]
 
 
 def texts():
@@ -100,6 +100,8 @@ def main():
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names of tables; default: all")
     args = parser.parse_args()
+    pillow_heif.register_heif_opener()
+    REFS.mkdir(exist_ok=True)
     for name in args.models or sorted(p.stem for p in (DATA / "seeded").glob("*.json")):
         print(name)
         spec = json.loads((DATA / "seeded" / f"{name}.json").read_text())
