@@ -13,7 +13,7 @@ static inline void v_store(float *p, v16 a) {
   _mm512_storeu_ps(p, a);
 }
 static inline __mmask16 first_lanes(size_t n) {
-  return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+  return n >= 16 ? _cvtu32_mask16(0xffff) : _cvtu32_mask16((1u << n) - 1);
 }
 static inline v16 v_load_some(const float *p, size_t n) {
   return _mm512_maskz_loadu_ps(first_lanes(n), p);
