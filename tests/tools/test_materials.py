@@ -1,0 +1,144 @@
+"""The scripts that lay out materials: their readers of foreign containers, and the cache's promises."""
+import array
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import zlib
+
+TOOLS = pathlib.Path(os.environ["KINDRED_SOURCE"]) / "tools"
+sys.path.insert(0, str(TOOLS))
+sys.dont_write_bytecode = True
+import materials  # noqa: E402
+from material import fetch, focus, onnx, photos, rcc, safetensors  # noqa: E402
+
+
+def field(number, value):
+    """A field of a protocol buffer's message."""
+    def varint(n):
+        return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def tensor(name, shape, floats):
+    return (b"".join(field(1, size) for size in shape) + field(2, onnx.FLOAT) + field(8, name.encode()) +
+            field(9, struct.pack(f"<{len(floats)}f", *floats)))
+
+
+class Onnx(unittest.TestCase):
+    def test_weights_and_nodes(self):
+        node = field(1, b"input") + field(1, b"onnx::MatMul_1") + field(3, b"/fc/MatMul") + field(4, b"MatMul")
+        graph = field(1, node) + field(5, tensor("onnx::MatMul_1", [2, 3], range(6))) + field(2, b"graph" * 40)
+        tensors, nodes = onnx.read(field(1, 8) + field(7, graph))
+        self.assertEqual(nodes, {"/fc/MatMul": ["input", "onnx::MatMul_1"]})
+        self.assertEqual(tensors["onnx::MatMul_1"], ([2, 3], array.array("f", range(6))))
+        self.assertEqual(onnx.transposed(tensors["onnx::MatMul_1"]), ([3, 2], array.array("f", [0, 3, 1, 4, 2, 5])))
+
+
+class Safetensors(unittest.TestCase):
+    def test_written_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "x.safetensors"
+            safetensors.write(path, {"b": ([2], array.array("f", [1, 2])), "a": ([1, 1], array.array("f", [3]))})
+            data = path.read_bytes()
+        size, = struct.unpack_from("<Q", data)
+        header = json.loads(data[8:8 + size])
+        self.assertEqual(size % 8, 0)
+        self.assertEqual(header["a"], {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]})
+        self.assertEqual(header["b"], {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]})
+        self.assertEqual(struct.unpack("<3f", data[8 + size:]), (3, 1, 2))
+
+
+def container(files):
+    """An .rcc file with one folder "d" of {name: (flags, stored bytes)}."""
+    names, data = b"", b""
+    nodes = [(0, rcc.DIRECTORY, 1, 1)]
+    for name in ["d", *files]:
+        at = len(names)
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+        if name == "d":
+            nodes.append((at, rcc.DIRECTORY, len(files), 2))
+        else:
+            flags, stored = files[name]
+            nodes.append((at, flags, 0, len(data)))
+            data += struct.pack(">I", len(stored)) + stored
+    tree = b"".join(struct.pack(">IHIIQ", *node, 0) for node in nodes)
+    start = 20
+    return (b"qres" + struct.pack(">IIII", 2, start, start + len(tree), start + len(tree) + len(data)) + tree + data +
+            names)
+
+
+class Rcc(unittest.TestCase):
+    def test_plain_and_compressed(self):
+        text = b"photo" * 100
+        files = {"plain.webp": (0, text), "zip.webp": (rcc.ZLIB, struct.pack(">I", len(text)) + zlib.compress(text))}
+        try:
+            zstd = subprocess.run(["zstd", "-cq"], input=text, stdout=subprocess.PIPE, check=True).stdout
+            files["zstd.webp"] = (rcc.ZSTD, zstd)
+        except FileNotFoundError:
+            pass
+        found = {path: content() for path, content in rcc.entries(container(files))}
+        self.assertEqual(found, {f"/d/{name}": text for name in files})
+
+    def test_other_file(self):
+        with self.assertRaises(ValueError):
+            list(rcc.entries(b"RIFF" + bytes(40)))
+
+
+class Credits(unittest.TestCase):
+    def test_last_stanza_counts(self):
+        text = ("Files: *\nCopyright: all\nLicense: GPL-3+\n\n"
+                "Files: src/a/*.jpg\n  src/b/*\nCopyright: Ann\nLicense: CC0-1.0\n\n"
+                "Files: src/a/cat.jpg\nCopyright: Bob\n  Eve\nLicense: CC-BY-3.0\n")
+        lines = photos.credits({"p/cat.webp": "src/a/cat", "p/dog.webp": "src/a/dog", "p/x.webp": "src/x"}, text)
+        self.assertIn("p/cat.webp\n  Copyright: Bob\n  Eve\n  License: CC-BY-3.0\n", lines)
+        self.assertIn("p/dog.webp\n  Copyright: Ann\n  License: CC0-1.0\n", lines)
+        self.assertIn("p/x.webp\n  Copyright: the GCompris developers\n  License: GPL-3+\n", lines)
+
+
+class Cache(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.cache = pathlib.Path(temporary.name) / "cache"
+        self.built = 0
+        self.addCleanup(materials.MATERIALS.pop, "toy")
+        materials.MATERIALS["toy"] = (self.build, 1, "a toy")
+
+    def build(self, folder, scratch):
+        self.assertTrue(scratch.is_dir())
+        self.built += 1
+        (folder / "file").write_text(str(self.built))
+
+    def test_made_once_and_again_for_a_new_revision(self):
+        for _ in range(2):
+            folder = materials.ensure("toy", self.cache)
+        self.assertEqual((folder, (folder / "file").read_text()), (self.cache / "toy", "1"))
+        materials.MATERIALS["toy"] = (self.build, 2, "a toy")
+        materials.ensure("toy", self.cache)
+        self.assertEqual((folder / "file").read_text(), "2")
+        self.assertEqual(os.listdir(self.cache), ["toy"])
+
+    def test_failure_leaves_nothing(self):
+        def fail(folder, _scratch):
+            (folder / "half").write_text("x")
+            fetch.check(b"damaged", focus.SHA256, "weights")
+        materials.MATERIALS["toy"] = (fail, 1, "a toy")
+        with self.assertRaisesRegex(fetch.MaterialError, "weights: SHA-256 is .*, expected 198644e3"):
+            materials.ensure("toy", self.cache)
+        self.assertEqual(os.listdir(self.cache), [])
+
+    def test_unknown_name(self):
+        result = subprocess.run([sys.executable, TOOLS / "materials.py", "nothing"], stderr=subprocess.PIPE, check=False)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"no material nothing", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
