@@ -13,6 +13,8 @@ typedef struct raw_picture {
   uint8_t data[];
 } raw_picture;
 
+/* Its default handlers print on stderr; these flags keep it quiet. */
+enum { RAW_NO_MEMORY_HANDLER = 1, RAW_NO_DATA_HANDLER = 2 };
 enum { RAW_BITMAP = 2, RAW_FILE_UNSUPPORTED = -2, RAW_OUT_OF_MEMORY = -100007, RAW_DEMOSAIC_LINEAR = 0 };
 
 typedef struct raw_api {
@@ -105,7 +107,7 @@ kin_status kin_decode_raw(const kin_encoded *in, kin_image *out, kin_error *err)
   void *library;
   kin_status status = load(in, &r, &library, err);
   if (status != KIN_OK) return status;
-  void *raw = r.init(0);
+  void *raw = r.init(RAW_NO_MEMORY_HANDLER | RAW_NO_DATA_HANDLER);
   if (!raw) {
     dlclose(library);
     return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for the RAW decoder", in->name);

@@ -88,6 +88,8 @@ static kin_status decode_animation(const kin_encoded *in, const kin_image *canva
 }
 
 kin_status kin_decode_webp(const kin_encoded *in, kin_image *out, kin_error *err) {
+  /* libwebp would be content with a whole first frame. */
+  if (kin_le32(in->data + 4) > in->size - 8) return fail(in, VP8_STATUS_NOT_ENOUGH_DATA, err);
   WebPBitstreamFeatures features;
   VP8StatusCode problem = WebPGetFeatures(in->data, in->size, &features);
   if (problem != VP8_STATUS_OK) return fail(in, problem, err);
