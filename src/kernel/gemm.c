@@ -3,15 +3,11 @@
  * A task owns a block of rows and of panels. For each slice of k its panels (at most SLICE * COLUMNS
  * floats) stay in the second-level cache while strips of tile_rows activations, which stay in the
  * first, pass over them. Slices come in ascending order, so that a sum over k is one chain. */
-#include "kernel/kernel.h"
+#include "kernel/blocks.h"
 
 #include <string.h>
 
-enum { SLICE = 384, COLUMNS = 256, MIN_ROWS = 96 };
-
-static size_t divide_up(size_t a, size_t b) {
-  return (a + b - 1) / b;
-}
+enum { SLICE = KIN_BLOCK_FLOATS / KIN_BLOCK_COLUMNS, COLUMNS = KIN_BLOCK_COLUMNS, MIN_ROWS = 96 };
 
 size_t kin_row_stride(size_t n) {
   return (divide_up(n, 16) | 1) * 16; /* an odd number of cache lines */
@@ -81,14 +77,6 @@ static void run_tile(const gemm *g, size_t rows, size_t row, size_t panel, size_
   for (size_t r = 0; r < rows; r++) memcpy(c + r * g->ldc, buffer + r * KIN_PANEL, columns * sizeof *c);
 }
 
-static void run_tail(const gemm *g, size_t row, size_t rows, size_t column, size_t columns) {
-  const kin_tail *t = g->tail;
-  for (size_t r = row; r < row + rows; r++)
-    g->kernels->tail_row(g->c + r * g->ldc + column, t->bias ? t->bias + column : NULL, t->act,
-                         t->scale ? t->scale + column : NULL,
-                         t->residual ? t->residual + r * t->residual_ld + column : NULL, columns);
-}
-
 static void run_block(void *arg, size_t task) {
   const gemm *g = arg;
   size_t row0 = task % g->row_blocks * g->rows_per_block;
@@ -105,7 +93,8 @@ static void run_block(void *arg, size_t task) {
     for (size_t s = 0; s < strips; s++) {
       size_t begin = row0 + rows * s / strips, end = row0 + rows * (s + 1) / strips;
       for (size_t p = first; p < last; p++) run_tile(g, end - begin, begin, p, k0, k);
-      if (g->tail && k0 + k == g->w->k) run_tail(g, begin, end - begin, column, columns);
+      if (g->tail && k0 + k == g->w->k)
+        kin_finish_rows(g->kernels, g->tail, g->c, g->ldc, begin, end - begin, column, columns);
     }
   }
 }

@@ -13,13 +13,14 @@ typedef enum kin_activation { KIN_ACT_NONE, KIN_ACT_GELU, KIN_ACT_QUICK_GELU, KI
 /* Columns of a packed weight panel. */
 #define KIN_PANEL 32
 
-/* What happens to a finished GEMM row: c = residual + scale * act(c + bias). Any pointer may be NULL. */
+/* What happens to a finished GEMM row: c = last(residual + scale * act(c + bias)). Any pointer may be NULL. */
 typedef struct kin_tail {
   const float *bias; /* [n] */
   kin_activation act;
   const float *scale;    /* [n], layer scale */
   const float *residual; /* [m][residual_ld], not the output itself */
   size_t residual_ld;
+  kin_activation last; /* as in a residual network's relu(x + f(x)) */
 } kin_tail;
 
 typedef struct kin_kernels {
@@ -30,9 +31,9 @@ typedef struct kin_kernels {
   /* c[rows][KIN_PANEL] (+)= a[rows][k] * b[k][KIN_PANEL], rows >= 1; row strides in floats. */
   void (*gemm_tile)(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
                     bool accumulate);
-  /* One row of the tail: c[i] = residual[i] + scale[i] * act(c[i] + bias[i]). */
+  /* One row of the tail: c[i] = last(residual[i] + scale[i] * act(c[i] + bias[i])). */
   void (*tail_row)(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
-                   size_t n);
+                   kin_activation last, size_t n);
   /* out = (x - mean) / sqrt(variance + eps) * weight + bias; out may be x. */
   void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
   /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
@@ -42,6 +43,10 @@ typedef struct kin_kernels {
   void (*add)(const float *a, const float *b, size_t n, float *out);
   /* x *= factor */
   void (*scale)(float *x, float factor, size_t n);
+  /* out = a / (1 + exp(-a)) * b, the gate of SwiGLU; out may be either. */
+  void (*gate)(const float *a, const float *b, size_t n, float *out);
+  /* out = ((a + b) + (c + d)) / 4 */
+  void (*average)(const float *a, const float *b, const float *c, const float *d, size_t n, float *out);
   /* b[j][i] = a[i][j] for a[rows][columns]; columns of b from rows up to b_columns (a multiple of 16) get 0. */
   void (*transpose)(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb, size_t b_columns);
   /* For benchmarks: `iterations` rounds of fused multiply-adds on registers alone, each of
@@ -77,6 +82,21 @@ void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, 
 
 /* A row stride of at least n floats whose rows don't fall onto the same cache sets. */
 size_t kin_row_stride(size_t n);
+
+/* ----------------------------------------------------------- convolution */
+
+/* Pictures one after another, channels innermost: value [image][y][x][channel] lies at
+ * ((image * height + y) * width + x) * ld + channel. */
+typedef struct kin_pictures {
+  size_t images, height, width, channels;
+  const float *values;
+  size_t ld;
+} kin_pictures;
+
+/* out[images * height * width][n] = tail(3x3 convolution of `in`, stride 1, one pixel of zeros around), on
+ * the context's pool. w->k is 9 * channels, in the order (ky, kx, channel). */
+void kin_convolve_3x3(const kin_context *context, const kin_pictures *in, const kin_packed *w, float *out,
+                      size_t out_ld, const kin_tail *tail);
 
 /* ------------------------------------------------------------- attention */
 

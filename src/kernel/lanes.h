@@ -78,20 +78,24 @@ static inline v16 lanes_activate(v16 x, kin_activation act) {
 /* Up to 16 elements of the tail. */
 static inline __attribute__((always_inline)) v16 tail_lanes(v16 x, size_t i, size_t n, const float *bias,
                                                             kin_activation act, const float *scale,
-                                                            const float *residual) {
+                                                            const float *residual, kin_activation last) {
   if (bias) x = v_add(x, v_load_some(bias + i, n));
   x = lanes_activate(x, act);
-  if (scale && residual) return v_fma(x, v_load_some(scale + i, n), v_load_some(residual + i, n));
-  if (scale) return v_mul(x, v_load_some(scale + i, n));
-  if (residual) return v_add(x, v_load_some(residual + i, n));
-  return x;
+  if (scale && residual)
+    x = v_fma(x, v_load_some(scale + i, n), v_load_some(residual + i, n));
+  else if (scale)
+    x = v_mul(x, v_load_some(scale + i, n));
+  else if (residual)
+    x = v_add(x, v_load_some(residual + i, n));
+  return lanes_activate(x, last);
 }
 
 static void tail_row(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
-                     size_t n) {
+                     kin_activation last, size_t n) {
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) v_store(c + i, tail_lanes(v_load(c + i), i, 16, bias, act, scale, residual));
-  if (i < n) v_store_some(c + i, tail_lanes(v_load_some(c + i, n - i), i, n - i, bias, act, scale, residual), n - i);
+  for (; i + 16 <= n; i += 16) v_store(c + i, tail_lanes(v_load(c + i), i, 16, bias, act, scale, residual, last));
+  n -= i;
+  if (n) v_store_some(c + i, tail_lanes(v_load_some(c + i, n), i, n, bias, act, scale, residual, last), n);
 }
 
 /* Four chains, so that the latency of addition is hidden; the same split everywhere. */
@@ -171,6 +175,22 @@ static void add(const float *a, const float *b, size_t n, float *out) {
     v_store_some(out + i, v_add(v_load_some(a + i, n - i), v_load_some(b + i, n - i)), n - i);
 }
 
+static void gate(const float *a, const float *b, size_t n, float *out) {
+  for (size_t i = 0; i < n; i += 16) {
+    v16 x = v_load_some(a + i, n - i), y = v_load_some(b + i, n - i);
+    x = v_div(x, v_add(v_set(1.0f), lanes_exp(v_sub(v_set(0.0f), x))));
+    v_store_some(out + i, v_mul(x, y), n - i);
+  }
+}
+
+static void average(const float *a, const float *b, const float *c, const float *d, size_t n, float *out) {
+  for (size_t i = 0; i < n; i += 16) {
+    v16 top = v_add(v_load_some(a + i, n - i), v_load_some(b + i, n - i));
+    v16 bottom = v_add(v_load_some(c + i, n - i), v_load_some(d + i, n - i));
+    v_store_some(out + i, v_mul(v_add(top, bottom), v_set(0.25f)), n - i);
+  }
+}
+
 static void transpose(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb, size_t b_columns) {
   for (size_t i = 0; i < b_columns; i += 16) {
     size_t live = i >= rows ? 0 : rows - i < 16 ? rows - i : 16;
@@ -202,6 +222,8 @@ const kin_kernels TABLE = {
     .dot = dot,
     .add = add,
     .scale = scale_row,
+    .gate = gate,
+    .average = average,
     .transpose = transpose,
     .peak = peak,
     .peak_multiply_adds = PEAK_CHAINS * 16,

@@ -37,4 +37,11 @@ static inline const kin_kernels *kernels_or_note(kin_isa isa) {
   return k;
 }
 
+static inline kin_context *open_context(kin_isa isa, unsigned threads) {
+  kin_context *context;
+  kin_error err;
+  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err), &err);
+  return context;
+}
+
 #endif

@@ -1,13 +1,6 @@
 /* GEMM and attention: the bits of the plain C kernels whatever the threads, the numbers of a loop in double. */
 #include "kernel_fixture.h"
 
-static kin_context *open_context(kin_isa isa, unsigned threads) {
-  kin_context *context;
-  kin_error err;
-  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err), &err);
-  return context;
-}
-
 typedef struct product {
   size_t m, n, k, lda, ldc;
   float *a, *w, *bias, *scale, *residual;
@@ -35,7 +28,7 @@ static float *run_product(const product *p, kin_isa isa, unsigned threads) {
   test_assert_ok(kin_pack((const float *const[]){p->w, p->w + first * p->k}, parts, 2, p->k, &packed, &err), &err);
   float *c = kin_alloc_aligned(p->m * p->ldc * sizeof *c);
   for (size_t i = 0; i < p->m * p->ldc; i++) c[i] = 777.0f;
-  kin_tail tail = {p->bias, KIN_ACT_QUICK_GELU, p->scale, p->residual, p->ldc};
+  kin_tail tail = {p->bias, KIN_ACT_QUICK_GELU, p->scale, p->residual, p->ldc, KIN_ACT_RELU};
   kin_gemm(context, p->m, p->a, p->lda, &packed, c, p->ldc, &tail);
   kin_packed_free(&packed);
   kin_context_close(context);
@@ -47,7 +40,7 @@ static void check_product(const product *p, const float *c) {
     for (size_t j = 0; j < p->n; j++) {
       double x = (double)p->bias[j];
       for (size_t l = 0; l < p->k; l++) x += (double)p->a[i * p->lda + l] * (double)p->w[j * p->k + l];
-      x = x / (1 + exp(-1.702 * x)) * (double)p->scale[j] + (double)p->residual[i * p->ldc + j];
+      x = fmax(0, x / (1 + exp(-1.702 * x)) * (double)p->scale[j] + (double)p->residual[i * p->ldc + j]);
       assert_true(fabs((double)c[i * p->ldc + j] - x) < 1e-5 * (double)(p->k + 10) / 10);
     }
     for (size_t j = p->n; j < p->ldc; j++) assert_true(c[i * p->ldc + j] == 777.0f);

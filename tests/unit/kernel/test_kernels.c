@@ -30,16 +30,17 @@ static double activate(double x, kin_activation act) {
 }
 
 static void check_tail(const kin_kernels *k, size_t n, kin_activation act, const float *bias, const float *scale,
-                       const float *residual) {
+                       const float *residual, kin_activation last) {
   float *x = seeded_floats(n, 9.0f, n);
   float *got = with_guard(x, n), *scalar = with_guard(x, n);
-  k->tail_row(got, bias, act, scale, residual, n);
-  kin_kernels_scalar.tail_row(scalar, bias, act, scale, residual, n);
+  k->tail_row(got, bias, act, scale, residual, last, n);
+  kin_kernels_scalar.tail_row(scalar, bias, act, scale, residual, last, n);
   assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
   assert_true(got[n] == guard);
   for (size_t i = 0; i < n; i++) {
     double sum = bias ? (double)(x[i] + bias[i]) : (double)x[i];
     double expected = activate(sum, act) * (scale ? (double)scale[i] : 1) + (residual ? (double)residual[i] : 0);
+    expected = activate(expected, last);
     if (fabs((double)got[i] - expected) > 2e-6 * (1 + fabs(expected) + fabs(sum)))
       fail_msg("%s act %d [%zu of %zu]: %.9g, expected %.9g", k->name, (int)act, i, n, (double)got[i], expected);
   }
@@ -54,8 +55,9 @@ static void tails_match(void **state) {
     const kin_kernels *k = kernels_or_note(isa);
     for (size_t l = 0; k && l < LENGTHS; l++)
       for (kin_activation act = KIN_ACT_NONE; act <= KIN_ACT_RELU; act++)
-        for (int with = 0; with < 8; with++)
-          check_tail(k, lengths[l], act, with & 1 ? bias : NULL, with & 2 ? scale : NULL, with & 4 ? add : NULL);
+        for (int with = 0; with < 16; with++)
+          check_tail(k, lengths[l], act, with & 1 ? bias : NULL, with & 2 ? scale : NULL, with & 4 ? add : NULL,
+                     with & 8 ? KIN_ACT_RELU : KIN_ACT_NONE);
   }
   kin_free_aligned(bias), kin_free_aligned(scale), kin_free_aligned(add);
 }
@@ -69,7 +71,7 @@ static void activations_are_accurate(void **state) {
     for (kin_activation act = KIN_ACT_GELU; act <= KIN_ACT_QUICK_GELU; act++) {
       for (size_t i = 0; i < N; i++) x[i] = -16.0f + 32.0f * (float)(block * N + i) / (64 * N);
       float *y = copy_floats(x, N);
-      kin_kernels_for(KIN_ISA_AUTO)->tail_row(y, NULL, act, NULL, NULL, N);
+      kin_kernels_for(KIN_ISA_AUTO)->tail_row(y, NULL, act, NULL, NULL, KIN_ACT_NONE, N);
       for (size_t i = 0; i < N; i++) {
         double expected = activate((double)x[i], act);
         if (fabs((double)y[i] - expected) > 4e-7 * (fabs(expected) + 0.25))
@@ -160,6 +162,31 @@ static void additions_and_scalings_match(void **state) {
   }
 }
 
+static void gates_and_averages_match(void **state) {
+  (void)state;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t l = 0; k && l < LENGTHS; l++) {
+      size_t n = lengths[l];
+      float *a = seeded_floats(n, l % 2 ? 4.0f : 200.0f, 1), *b = seeded_floats(n, 1.0f, 2);
+      float *c = seeded_floats(n, 1.0f, 3), *d = seeded_floats(n, 1.0f, 4);
+      float *got = with_guard(a, n), *scalar = with_guard(a, n);
+      k->gate(got, b, n, got);
+      kin_kernels_scalar.gate(scalar, b, n, scalar);
+      assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
+      for (size_t i = 0; i < n; i++) {
+        double expected = (double)a[i] / (1 + exp(-(double)a[i])) * (double)b[i];
+        assert_true(fabs((double)got[i] - expected) <= 4e-7 * fabs(expected) + 1e-30);
+      }
+      k->average(a, b, c, d, n, got);
+      for (size_t i = 0; i < n; i++) assert_true(got[i] == ((a[i] + b[i]) + (c[i] + d[i])) * 0.25f);
+      assert_true(got[n] == guard);
+      kin_free_aligned(a), kin_free_aligned(b), kin_free_aligned(c), kin_free_aligned(d);
+      kin_free_aligned(got), kin_free_aligned(scalar);
+    }
+  }
+}
+
 static void transposes_match(void **state) {
   (void)state;
   static const size_t sizes[][3] = {{32, 64, 32}, {18, 64, 32}, {1, 1, 16}, {16, 32, 32}, {31, 80, 32}, {5, 17, 48}};
@@ -199,10 +226,15 @@ static void tables_are_chosen_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(tails_match),       cmocka_unit_test(activations_are_accurate),
-      cmocka_unit_test(layer_norms_match), cmocka_unit_test(softmaxes_match),
-      cmocka_unit_test(dots_match),        cmocka_unit_test(additions_and_scalings_match),
-      cmocka_unit_test(transposes_match),  cmocka_unit_test(tables_are_chosen_by_name),
+      cmocka_unit_test(tails_match),
+      cmocka_unit_test(activations_are_accurate),
+      cmocka_unit_test(layer_norms_match),
+      cmocka_unit_test(softmaxes_match),
+      cmocka_unit_test(dots_match),
+      cmocka_unit_test(additions_and_scalings_match),
+      cmocka_unit_test(transposes_match),
+      cmocka_unit_test(tables_are_chosen_by_name),
+      cmocka_unit_test(gates_and_averages_match),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
