@@ -65,7 +65,8 @@ static kin_status read_text(const kin_model_source *dir, kin_text_transformer *t
     status = kin_json_size(config, "max_position_embeddings", dir->config_path, 2, 1 << 16, &t->context, err);
   if (status == KIN_OK) status = kin_json_size(config, "eos_token_id", dir->config_path, 0, 1 << 24, &end_of_text, err);
   /* Configs that say 2 were written by mistake and mean the largest id. */
-  t->end_of_text = end_of_text == 2 ? -1 : (int32_t)end_of_text;
+  t->pooling = end_of_text == 2 ? KIN_POOL_LARGEST_ID : KIN_POOL_END_OF_TEXT;
+  t->end_of_text = (int32_t)end_of_text;
   return status;
 }
 
@@ -128,7 +129,8 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
                   "text_model.embeddings.position_embedding.weight");
   kin_stack_load(l, &t->stack, "text_model.encoder.layers", &block_names);
   kin_load_norm(l, width, t->stack.eps, &t->final_norm, "text_model.final_layer_norm");
-  kin_load_matrix(l, 2, (const size_t[]){t->dim, width}, t->dim, width, &t->projection, "text_projection.weight");
+  t->n_projections = 1;
+  kin_load_matrix(l, 2, (const size_t[]){t->dim, width}, t->dim, width, &t->projections[0], "text_projection.weight");
   return l->status;
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const kin_layout *const layouts[] = {&kin_layout_clip, &kin_layout_dinov2};
+static const kin_layout *const layouts[] = {&kin_layout_clip, &kin_layout_dinov2, &kin_layout_sentence};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts, CONFIG_LIMIT = 1 << 20 };
 
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err) {
@@ -54,6 +54,21 @@ typedef struct load {
   size_t count;
 } load;
 
+static kin_status hash_tokenizer(const kin_model_source *dir, kin_sha256 *h, kin_error *err) {
+  static const char *const names[] = {"tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"};
+  kin_status status = KIN_OK;
+  for (size_t i = 0; status == KIN_OK && i < sizeof names / sizeof *names; i++) {
+    char *path = kin_format("%s/%s", dir->path, names[i]);
+    kin_map map = {0};
+    if (!path) return kin_fail(err, KIN_ERR_MEMORY, "no memory to hash %s", dir->path);
+    if (kin_file_exists(path)) status = kin_map_open(path, &map, err);
+    kin_sha256_update(h, map.data, map.size);
+    kin_map_close(&map);
+    free(path);
+  }
+  return status;
+}
+
 static kin_status hash_model(const load *l, kin_error *err) {
   kin_sha256 *h = kin_sha256_new();
   char *text = json_dumps(l->dir->config, JSON_COMPACT | JSON_SORT_KEYS);
@@ -71,9 +86,11 @@ static kin_status hash_model(const load *l, kin_error *err) {
                       (double)p->mean[2], (double)p->deviation[0], (double)p->deviation[1], (double)p->deviation[2]);
   kin_sha256_update(h, steps, (size_t)used);
   kin_weights_hash(l->dir->weights, h);
+  kin_status status = hash_tokenizer(l->dir, h, err);
+  if (status == KIN_OK && l->layout->hash) status = l->layout->hash(l->dir, h, err);
   kin_sha256_finish(h, l->model->info.id);
   free(text);
-  return KIN_OK;
+  return status;
 }
 
 static void run_task(void *arg, size_t i) {

@@ -1,17 +1,19 @@
-/* The text transformer's forward pass. */
+/* A text transformer's forward pass. Texts are packed by their true length: no padding is computed. */
 #include "model/text_transformer.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { GROUP_ROWS = 1024 };
 
-/* The row that becomes the vector. Later rows can't reach it (attention is causal), so they are
- * not computed. */
+/* The row that becomes the vector. */
 static size_t pooled_row(const kin_text_transformer *t, const int32_t *ids, size_t length) {
   size_t row = 0;
+  if (t->pooling == KIN_POOL_FIRST) return 0;
   for (size_t i = 0; i < length; i++) {
-    if (t->end_of_text >= 0 && ids[i] == t->end_of_text) return i;
-    if (t->end_of_text < 0 && ids[i] > ids[row]) row = i;
+    if (t->pooling == KIN_POOL_END_OF_TEXT && ids[i] == t->end_of_text) return i;
+    if (t->pooling == KIN_POOL_LARGEST_ID && ids[i] > ids[row]) row = i;
   }
   return row;
 }
@@ -32,15 +34,47 @@ static void embed_tokens(void *arg, size_t text) {
                     g->w->x + (g->starts[text] + i) * g->w->ld);
 }
 
+/* The mean of each text's rows, into w->next. */
+static void mean_rows(void *arg, size_t text) {
+  const group *g = arg;
+  size_t width = g->t->stack.width, first = g->starts[text], n = g->starts[text + 1] - first;
+  float *mean = g->w->next + text * g->w->ld;
+  memcpy(mean, g->w->x + first * g->w->ld, width * sizeof *mean);
+  for (size_t i = 1; i < n; i++) g->kernels->add(mean, g->w->x + (first + i) * g->w->ld, width, mean);
+  g->kernels->scale(mean, 1.0f / (float)n, width);
+}
+
+/* Projections of n rows of `x`, by way of w->wide and w->qkv, into out[n][dim]. */
+static void project(const kin_text_transformer *t, const kin_context *context, kin_workspace *w, const float *x,
+                    size_t n, float *out) {
+  size_t ld = w->ld;
+  for (size_t p = 0; p < t->n_projections; p++) {
+    bool last = p + 1 == t->n_projections;
+    float *to = last ? out : p % 2 ? w->qkv : w->wide;
+    size_t to_ld = last ? t->dim : p % 2 ? w->qkv_ld : w->wide_ld;
+    kin_gemm(context, n, x, ld, &t->projections[p].w, to, to_ld, &(kin_tail){.bias = t->projections[p].bias});
+    x = to, ld = to_ld;
+  }
+  for (size_t i = 0; t->n_projections == 0 && i < n; i++) memcpy(out + i * t->dim, x + i * ld, t->dim * sizeof *out);
+  for (size_t i = 0; t->normalise && i < n; i++) {
+    float *row = out + i * t->dim, squared = context->kernels->dot(row, row, t->dim);
+    if (squared > 0) context->kernels->scale(row, 1.0f / sqrtf(squared), t->dim);
+  }
+}
+
 static kin_status encode_group(const kin_text_transformer *t, const kin_context *context, kin_workspace *w,
                                const int32_t *const *ids, const size_t *starts, const size_t *pooled, size_t n,
                                float *out, kin_error *err) {
   group g = {t, context->kernels, ids, starts, w};
+  bool mean = t->pooling == KIN_POOL_MEAN;
   kin_parallel_for(context->pool, n, embed_tokens, &g);
-  kin_status status = kin_stack_forward(context, &t->stack, w, starts, n, pooled, err);
+  if (t->embed_norm.weight) kin_norm_rows(context, &t->embed_norm, starts[n], t->stack.width, w->x, w->ld, w->x, w->ld);
+  kin_status status = kin_stack_forward(context, &t->stack, w, starts, n, mean ? NULL : pooled, err);
   if (status != KIN_OK) return status;
-  kin_norm_rows(context, &t->final_norm, n, t->stack.width, w->x, w->ld, w->x, w->ld);
-  kin_gemm(context, n, w->x, w->ld, &t->projection.w, out, t->dim, NULL);
+  if (t->final_norm.weight)
+    kin_norm_rows(context, &t->final_norm, mean ? starts[n] : n, t->stack.width, w->x, w->ld, w->x, w->ld);
+  if (mean) kin_parallel_for(context->pool, n, mean_rows, &g);
+  project(t, context, w, mean ? w->next : w->x, n, out);
   return KIN_OK;
 }
 
@@ -61,10 +95,18 @@ static size_t take_group(const kin_text_transformer *t, const int32_t *const *id
   starts[0] = 0;
   for (; first + count < n; count++) {
     pooled[count] = pooled_row(t, ids[first + count], lengths[first + count]);
-    starts[count + 1] = starts[count] + pooled[count] + 1;
+    /* Rows beyond the pooled one can't reach it where attention is causal: they are not computed. */
+    starts[count + 1] = starts[count] + (t->stack.causal ? pooled[count] + 1 : lengths[first + count]);
     if (count > 0 && starts[count + 1] > rows) break;
   }
   return count;
+}
+
+static size_t widest_projection(const kin_text_transformer *t) {
+  size_t widest = 0;
+  for (size_t i = 0; i < t->n_projections; i++)
+    if (t->projections[i].w.n > widest) widest = t->projections[i].w.n;
+  return widest;
 }
 
 kin_status kin_text_encode(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
@@ -78,7 +120,7 @@ kin_status kin_text_encode(void *self, const kin_context *context, const int32_t
   }
   size_t rows = total < GROUP_ROWS ? total : GROUP_ROWS;
   if (rows < t->context) rows = t->context;
-  kin_workspace *w = kin_workspace_take(&t->cache, &t->stack, rows, 0);
+  kin_workspace *w = kin_workspace_take(&t->cache, &t->stack, rows, widest_projection(t));
   size_t *starts = kin_array(2 * n + 1, sizeof *starts), *pooled = starts ? starts + n + 1 : NULL;
   kin_status status = KIN_OK;
   if (!w || !starts) status = kin_fail(err, KIN_ERR_MEMORY, "no memory to encode %zu texts", n);
@@ -96,7 +138,8 @@ void kin_text_close(void *self) {
   if (!t) return;
   kin_stack_free(&t->stack);
   kin_free_aligned(t->tokens), kin_free_aligned(t->positions);
-  kin_norm_free(&t->final_norm), kin_linear_free(&t->projection);
+  kin_norm_free(&t->embed_norm), kin_norm_free(&t->final_norm);
+  for (size_t i = 0; i < KIN_MAX_PROJECTIONS; i++) kin_linear_free(&t->projections[i]);
   kin_workspace_cache_free(&t->cache);
   free(t);
 }

@@ -1,17 +1,30 @@
-/* CLIP's causal text transformer: tokens -> blocks -> the end-of-text row -> projection. */
+/* A text transformer: tokens -> blocks -> one pooled row -> projections. CLIP's causal tower and BERT's family. */
 #ifndef KIN_TEXT_TRANSFORMER_H
 #define KIN_TEXT_TRANSFORMER_H
 
 #include "model/transformer.h"
 
+typedef enum kin_text_pooling {
+  KIN_POOL_END_OF_TEXT, /* the row of the first end-of-text token */
+  KIN_POOL_LARGEST_ID,  /* the first row of the largest id */
+  KIN_POOL_FIRST,       /* row 0, BERT's [CLS] */
+  KIN_POOL_MEAN         /* the mean of all rows */
+} kin_text_pooling;
+
+enum { KIN_MAX_PROJECTIONS = 4 };
+
 typedef struct kin_text_transformer {
   size_t vocabulary, context, dim;
-  int32_t end_of_text; /* the first of these is pooled; -1: the largest id */
+  kin_text_pooling pooling;
+  int32_t end_of_text;
   kin_stack stack;
-  float *tokens;    /* [vocabulary][width] */
-  float *positions; /* [context][width] */
-  kin_norm final_norm;
-  kin_linear projection;
+  float *tokens;                               /* [vocabulary][width] */
+  float *positions;                            /* [context][width], with whatever else every text gets added */
+  kin_norm embed_norm;                         /* weight NULL: none */
+  kin_norm final_norm;                         /* weight NULL: none */
+  kin_linear projections[KIN_MAX_PROJECTIONS]; /* one after another */
+  size_t n_projections;
+  bool normalise; /* the model itself ends in an L2 normalisation */
   kin_workspace_cache cache;
 } kin_text_transformer;
 

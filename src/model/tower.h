@@ -45,12 +45,14 @@ typedef struct kin_layout {
   bool (*matches)(const kin_model_source *dir);
   /* Sizes into model->info, checked. */
   kin_status (*configure)(kin_model *model, const kin_model_source *dir, kin_error *err);
+  /* Feed what decides the vectors beyond config, weights and tokenizer; NULL: nothing. */
+  kin_status (*hash)(const kin_model_source *dir, kin_sha256 *h, kin_error *err);
   /* Each reads a tower; NULL: the layout has no such tower. */
   kin_status (*load_image)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
   kin_status (*load_text)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
 } kin_layout;
 
-extern const kin_layout kin_layout_clip, kin_layout_dinov2;
+extern const kin_layout kin_layout_clip, kin_layout_dinov2, kin_layout_sentence;
 
 /* "quick_gelu", "gelu" and so on, or KIN_ERR_UNSUPPORTED naming the file. */
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err);

@@ -119,12 +119,26 @@ static void add_product(const kin_context *context, kin_workspace *w, size_t row
   w->x = w->next, w->next = x;
 }
 
+/* What a part reads: the rows themselves, or normed where the norm comes first. */
+static const float *part_input(const kin_context *context, const kin_stack *s, const kin_norm *norm, kin_workspace *w,
+                               size_t rows) {
+  if (s->post_norm) return w->x;
+  kin_norm_rows(context, norm, rows, s->width, w->x, w->ld, w->normed, w->ld);
+  return w->normed;
+}
+
+/* After a part: its norm, where that comes last. */
+static void part_output(const kin_context *context, const kin_stack *s, const kin_norm *norm, kin_workspace *w,
+                        size_t rows) {
+  if (s->post_norm) kin_norm_rows(context, norm, rows, s->width, w->x, w->ld, w->x, w->ld);
+}
+
 static void feed_forward(const kin_context *context, const kin_stack *s, const kin_block *b, kin_workspace *w,
                          size_t rows) {
-  kin_norm_rows(context, &b->norm2, rows, s->width, w->x, w->ld, w->normed, w->ld);
-  kin_gemm(context, rows, w->normed, w->ld, &b->up.w, w->wide, w->wide_ld,
-           &(kin_tail){.bias = b->up.bias, .act = s->act});
+  const float *input = part_input(context, s, &b->norm2, w, rows);
+  kin_gemm(context, rows, input, w->ld, &b->up.w, w->wide, w->wide_ld, &(kin_tail){.bias = b->up.bias, .act = s->act});
   add_product(context, w, rows, w->wide, w->wide_ld, &b->down, b->scale2);
+  part_output(context, s, &b->norm2, w, rows);
 }
 
 /* A part of a packed matrix, `n` columns from `first` on, both whole panels. */
@@ -143,17 +157,17 @@ static void gather_rows(const float *from, size_t ld, size_t n, const size_t *st
 static void project_qkv(const kin_context *context, const kin_stack *s, const kin_block *b, kin_workspace *w,
                         const size_t *starts, size_t sequences, const size_t *pooled) {
   size_t rows = starts[sequences], width = s->width;
-  kin_norm_rows(context, &b->norm1, rows, width, w->x, w->ld, w->normed, w->ld);
+  const float *input = part_input(context, s, &b->norm1, w, rows);
   if (!pooled || width % KIN_PANEL) {
-    kin_gemm(context, rows, w->normed, w->ld, &b->qkv.w, w->qkv, w->qkv_ld, &(kin_tail){.bias = b->qkv.bias});
+    kin_gemm(context, rows, input, w->ld, &b->qkv.w, w->qkv, w->qkv_ld, &(kin_tail){.bias = b->qkv.bias});
     if (!pooled) return;
     for (size_t i = 0; i < sequences; i++)
       memmove(w->qkv + i * w->qkv_ld, w->qkv + (starts[i] + pooled[i]) * w->qkv_ld, width * sizeof *w->qkv);
   } else {
     kin_packed kv = columns_of(&b->qkv.w, width, 2 * width), q = columns_of(&b->qkv.w, 0, width);
-    kin_gemm(context, rows, w->normed, w->ld, &kv, w->qkv + width, w->qkv_ld,
+    kin_gemm(context, rows, input, w->ld, &kv, w->qkv + width, w->qkv_ld,
              &(kin_tail){.bias = b->qkv.bias ? b->qkv.bias + width : NULL});
-    gather_rows(w->normed, w->ld, width, starts, sequences, pooled, w->next);
+    gather_rows(input, w->ld, width, starts, sequences, pooled, w->next);
     kin_gemm(context, sequences, w->next, w->ld, &q, w->qkv, w->qkv_ld, &(kin_tail){.bias = b->qkv.bias});
   }
   gather_rows(w->x, w->ld, width, starts, sequences, pooled, w->next);
@@ -185,6 +199,7 @@ kin_status kin_stack_forward(const kin_context *context, const kin_stack *stack,
     if (status != KIN_OK) return status;
     size_t rows = only ? sequences : starts[sequences];
     add_product(context, w, rows, w->normed, w->ld, &b->out, b->scale1);
+    part_output(context, stack, &b->norm1, w, rows);
     feed_forward(context, stack, b, w, rows);
   }
   return KIN_OK;

@@ -1,4 +1,4 @@
-/* A stack of transformer blocks with the layer norm before each part, as in CLIP and DINOv2. */
+/* A stack of transformer blocks: the layer norm before each part as in CLIP and DINOv2, or after it as in BERT. */
 #ifndef KIN_TRANSFORMER_H
 #define KIN_TRANSFORMER_H
 
@@ -14,6 +14,7 @@ typedef struct kin_stack {
   size_t width, heads, hidden, layers; /* `hidden`: of the feed-forward part */
   kin_activation act;
   bool causal;
+  bool post_norm; /* norm1 and norm2 follow attention and feed-forward, on the sum with the residual */
   double eps;
   kin_block *blocks;
 } kin_stack;
