@@ -205,7 +205,7 @@ typedef struct kin_item_report {
 
 typedef struct kin_embed_options {
   bool raw;                   /* true: the vector as the model gives it; false: L2-normalised */
-  size_t batch;               /* inputs encoded at once; 0: 16 */
+  size_t batch;               /* inputs encoded at once; 0: 16 pictures or 64 texts */
   uint64_t max_pixels;        /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
   /* Called once for each input, in input order, from the calling thread, when the input's row in `out`
    * is final. Return false to stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the

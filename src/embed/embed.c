@@ -1,13 +1,14 @@
 /* Options, normalisation and reports of the pipeline, and the cosine. */
 #include "embed/embed.h"
 
-#include "image/image.h"
+#include "model/model.h"
 
 #include <math.h>
+#include <string.h>
 
-kin_embed_options kin_embed_resolve(const kin_embed_options *options) {
+kin_embed_options kin_embed_resolve(const kin_embed_options *options, size_t default_batch) {
   kin_embed_options o = options ? *options : (kin_embed_options){0};
-  if (o.batch == 0) o.batch = 16;
+  if (o.batch == 0) o.batch = default_batch;
   if (o.max_pixels == 0) o.max_pixels = KIN_DEFAULT_MAX_PIXELS;
   return o;
 }
@@ -18,13 +19,32 @@ static double dot(const float *a, const float *b, size_t dim) {
   return sum;
 }
 
-bool kin_embed_finish(float *row, size_t dim, bool raw) {
+/* Divide by the length. The sum runs in double in one order, so the bits depend on nothing else. False if the
+ * vector isn't finite. */
+static bool finish(float *row, size_t dim, bool raw) {
   double squares = dot(row, row, dim);
   if (!isfinite(squares)) return false;
   if (raw || squares == 0) return true;
   double norm = sqrt(squares);
   for (size_t i = 0; i < dim; i++) row[i] = (float)((double)row[i] / norm);
   return true;
+}
+
+kin_status kin_embed_scatter(const kin_model *model, const kin_outcome *outcomes, size_t n, const float *rows, bool raw,
+                             float *out, kin_error *err) {
+  size_t dim = kin_model_dim(model);
+  for (size_t i = 0; i < n; i++) {
+    float *row = out + i * dim;
+    if (outcomes[i].error.status != KIN_OK) {
+      memset(row, 0, dim * sizeof *row);
+      continue;
+    }
+    memcpy(row, rows, dim * sizeof *row);
+    rows += dim;
+    if (!finish(row, dim, raw))
+      return kin_fail(err, KIN_ERR_FORMAT, "%s: the model gave a vector that isn't finite", kin_model_dir(model));
+  }
+  return KIN_OK;
 }
 
 kin_status kin_embed_report(const kin_embed_options *options, size_t first, size_t n, const kin_outcome *outcomes,

@@ -11,11 +11,12 @@ typedef struct kin_outcome {
 } kin_outcome;
 
 /* `options` with the defaults filled in; NULL: all defaults. */
-kin_embed_options kin_embed_resolve(const kin_embed_options *options);
+kin_embed_options kin_embed_resolve(const kin_embed_options *options, size_t default_batch);
 
-/* Make the encoder's vector what the caller asked for: normalised unless `raw`; a vector of zeros stays.
- * The sum runs in double in one order, so the bits depend on nothing else. False if it isn't finite. */
-bool kin_embed_finish(float *row, size_t dim, bool raw);
+/* Lay the encoder's vectors `rows` of the good ones among `n` inputs into out[n][dim], zeros for the others,
+ * each L2-normalised unless `raw`; a vector of zeros stays. Fails if one isn't finite. */
+kin_status kin_embed_scatter(const kin_model *model, const kin_outcome *outcomes, size_t n, const float *rows, bool raw,
+                             float *out, kin_error *err);
 
 /* Tell the caller about inputs first .. first + n - 1. Fails when it asks to stop, or, without a callback,
  * with the first bad input's error. */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { DEFAULT_BATCH = 16 };
+
 /* One batch on its way. */
 typedef struct batch {
   const kin_preprocess *preprocess;
@@ -69,24 +71,11 @@ static size_t pack_crops(batch *b) {
   return good;
 }
 
-/* Encode the loaded batch and lay its vectors into out[n][dim], zeros for bad pictures. */
+/* Encode the loaded batch and lay its vectors into out[n][dim]. */
 static kin_status encode(batch *b, kin_model *model, bool raw, float *out, kin_error *err) {
-  size_t dim = kin_model_dim(model), good = pack_crops(b), at = 0;
-  if (good) {
-    kin_status status = kin_model_encode_images(model, b->crops, good, b->rows, err);
-    if (status != KIN_OK) return status;
-  }
-  for (size_t i = 0; i < b->n; i++) {
-    float *row = out + i * dim;
-    if (b->outcomes[i].error.status != KIN_OK) {
-      memset(row, 0, dim * sizeof *row);
-      continue;
-    }
-    memcpy(row, b->rows + at++ * dim, dim * sizeof *row);
-    if (!kin_embed_finish(row, dim, raw))
-      return kin_fail(err, KIN_ERR_FORMAT, "%s: the model gave a vector that isn't finite", kin_model_dir(model));
-  }
-  return KIN_OK;
+  size_t good = pack_crops(b);
+  kin_status status = good ? kin_model_encode_images(model, b->crops, good, b->rows, err) : KIN_OK;
+  return status == KIN_OK ? kin_embed_scatter(model, b->outcomes, b->n, b->rows, raw, out, err) : status;
 }
 
 /* The error of the first bad picture, when nobody is there to be told of it. */
@@ -134,7 +123,7 @@ kin_status kin_embed_images(kin_model *model, const kin_image_source *images, si
   kin_status status = check_sources(images, n, err);
   if (status != KIN_OK || n == 0) return status;
 
-  kin_embed_options o = kin_embed_resolve(options);
+  kin_embed_options o = kin_embed_resolve(options, DEFAULT_BATCH);
   size_t most = n < o.batch ? n : o.batch;
   batch b = {.preprocess = preprocess,
              .max_pixels = o.max_pixels,

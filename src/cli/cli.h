@@ -1,0 +1,146 @@
+/* What the commands share: options, the session (context and model), messages, progress. */
+#ifndef KIN_CLI_H
+#define KIN_CLI_H
+
+#include "embed/walk.h"
+#include "kindred.h"
+
+#include <jansson.h>
+
+/* Exit statuses; a command ended by a signal gives 128 + its number (130: Ctrl-C). */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SKIPPED = 3 };
+
+/* ------------------------------------------------------------- options */
+
+typedef struct cli_list {
+  const char **items; /* borrowed from argv */
+  size_t count, capacity;
+} cli_list;
+
+typedef enum cli_kind {
+  CLI_FLAG,   /* bool */
+  CLI_TEXT,   /* const char * */
+  CLI_LIST,   /* cli_list: may be given again */
+  CLI_COUNT,  /* size_t, to a million */
+  CLI_FEW,    /* size_t, to 1024: threads, a batch */
+  CLI_NUMBER, /* double */
+  CLI_SINCE,  /* int64_t: a date, a Unix time, or a time ago */
+  CLI_ISA     /* kin_isa */
+} cli_kind;
+
+typedef struct cli_option {
+  const char *name; /* without its dashes */
+  char letter;      /* 0: none */
+  cli_kind kind;
+  void *value;
+  const char *argument; /* its name in the help; NULL for a flag */
+  const char *help;     /* lines separated by '\n'; NULL: hidden */
+} cli_option;
+
+typedef struct cli_command {
+  const char *name; /* "embed", "model info" */
+  const char *usage;
+  const char *summary;  /* one line, for the overview */
+  const char *details;  /* paragraphs for --help */
+  const char *examples; /* lines */
+  int (*run)(const struct cli_command *command, int argc, char **argv);
+} cli_command;
+
+extern const cli_command cli_command_embed, cli_command_compare, cli_command_index, cli_command_search,
+    cli_command_model;
+
+/* Options that every command takes. */
+typedef struct cli_common {
+  const char *model;
+  size_t threads;
+  kin_isa isa;
+  bool json, quiet, help;
+} cli_common;
+
+#define CLI_COMMON_OPTIONS(common)                                                                       \
+  {"model", 'm', CLI_TEXT, &(common).model, "DIR", "model directory or name (default: $KINDRED_MODEL)"}, \
+      {"threads", 0, CLI_FEW, &(common).threads, "N", "threads to use (default: one for each CPU)"},     \
+      {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                         \
+      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},               \
+      {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                \
+    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                        \
+  }
+
+/* Read the options of argv[1..]; the rest goes to `operands`. True to go on; false when the command ends here
+ * (help shown, or a usage error that was printed) with *status. Options may stand anywhere before "--". */
+bool cli_parse(const cli_command *command, const cli_option *options, size_t n_options, const cli_common *common,
+               int argc, char **argv, cli_list *operands, int *status);
+bool cli_list_add(cli_list *list, const char *item);
+void cli_list_free(cli_list *list);
+/* The name of `names` nearest to a mistyped `word`, or NULL when none is near. */
+const char *cli_nearest(const char *word, const char *const *names, size_t n);
+/* Print "kindred COMMAND: message" and where to find help; returns CLI_USAGE. */
+int cli_usage_error(const cli_command *command, const char *format, ...) KIN_PRINTF(2, 3);
+void cli_print_help(const cli_command *command, const cli_option *options, size_t n_options);
+
+/* ------------------------------------------------------------- session */
+
+typedef struct cli_session {
+  kin_context *context;
+  kin_model *model;
+  kin_model_info info;
+} cli_session;
+
+/* The model to use: --model, else `remembered` (by a store; may be NULL or "") if it is still there, else
+ * KINDRED_MODEL; NULL: none. */
+const char *cli_model_dir(const cli_common *common, const char *remembered);
+/* Print that no model was named; returns CLI_USAGE. */
+int cli_no_model(const cli_command *command);
+/* Each prints its error. A model is a directory, or a name that the model cache knows (kin_hub_find). */
+int cli_open_context(const cli_common *common, cli_session *out);
+int cli_open_model(const char *name, cli_session *session);
+/* Both. */
+int cli_open_session(const cli_common *common, const char *model, cli_session *out);
+void cli_session_close(cli_session *session);
+
+/* Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one ends the process. */
+void cli_catch_signals(void);
+/* The signal that came, or 0. */
+int cli_signal(void);
+
+/* -------------------------------------------------------------- output */
+
+/* "kindred: " and the message on stderr, control characters shown as '?', above a running progress bar. */
+void cli_error(const char *format, ...) KIN_PRINTF(1, 2);
+/* Print a library call's error; returns the exit status: of the signal if one asked to stop, else CLI_FAILED. */
+int cli_failed(const kin_error *err);
+/* `text` on stdout, with control characters as '?' where stdout is a terminal. */
+void cli_put_text(const char *text);
+/* Print and release `value`; returns an exit status. NULL stands for lack of memory. */
+int cli_print_json(json_t *value);
+/* Columns that `text` takes on a terminal. */
+size_t cli_columns(const char *text);
+/* "1,234,567" into `out`; returns `out`. */
+char *cli_group_digits(uint64_t n, char out[32]);
+/* "s" where `n` things are many. */
+const char *cli_plural(uint64_t n);
+/* Monotonic seconds. */
+double cli_now(void);
+
+/* ------------------------------------------------------------ progress */
+
+/* A line on stderr, on a terminal only. One at a time. */
+typedef struct cli_progress {
+  uint64_t done, total; /* inputs dealt with, of how many; total 0: not known */
+  uint64_t worked;      /* of those done, the ones that took work: the rate shown is theirs */
+  uint64_t failed;
+} cli_progress;
+
+/* False where none is shown. */
+bool cli_progress_start(const char *label, bool quiet);
+void cli_progress_update(cli_progress progress);
+void cli_progress_stop(void);
+/* A line on stderr, above the progress line. */
+void cli_print_above(const char *text);
+
+/* Pictures that a walk will find; progress is updated meanwhile. */
+uint64_t cli_count_pictures(const cli_list *paths, const kin_walk_options *options);
+/* Lines of a text file; false for a pipe or what can't be read. */
+bool cli_count_lines(const char *path, uint64_t *out);
+
+#endif

@@ -1,0 +1,185 @@
+/* kindred index: embed what is new or changed below folders into a store. */
+#include "cli/cli.h"
+#include "embed/path_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct index_options {
+  cli_common common;
+  cli_list exclude;
+  const char *store;
+  bool follow, hidden;
+  int64_t since;
+  size_t batch;
+} index_options;
+
+typedef struct job {
+  const index_options *options;
+  cli_session session;
+  kin_store *store;
+  const char *model_dir;
+  uint64_t total; /* pictures, counted beforehand for the progress bar; 0: not counted */
+  char remembered[sizeof((kin_store_stats *)0)->model_path];
+} job;
+
+static bool on_progress(void *user, const kin_index_progress *p) {
+  const job *j = user;
+  cli_progress_update((cli_progress){.done = p->done + p->unchanged + p->failed,
+                                     .total = j->total,
+                                     .worked = p->done + p->failed,
+                                     .failed = p->failed});
+  return !cli_signal();
+}
+
+static void on_failure(void *user, const char *path, kin_status status, const char *message) {
+  (void)user;
+  (void)path; /* the message names it */
+  (void)status;
+  cli_error("%s", message);
+}
+
+static int open_store(job *j) {
+  kin_error err;
+  kin_status status = kin_store_open(j->session.context, j->options->store, KIN_STORE_WRITE, &j->store, &err);
+  return status == KIN_OK ? CLI_OK : cli_failed(&err);
+}
+
+/* An existing store tells which model to use; a new one is made only when the model could be opened. */
+static int open_all(const cli_command *command, job *j) {
+  bool exists = access(j->options->store, F_OK) == 0;
+  int status = cli_open_context(&j->options->common, &j->session);
+  if (status == CLI_OK && exists) {
+    kin_store_stats stats;
+    kin_error err;
+    status = open_store(j);
+    if (status == CLI_OK && kin_store_get_stats(j->store, &stats, &err) != KIN_OK) status = cli_failed(&err);
+    if (status == CLI_OK) snprintf(j->remembered, sizeof j->remembered, "%s", stats.model_path);
+  }
+  if (status != CLI_OK) return status;
+  j->model_dir = cli_model_dir(&j->options->common, j->remembered);
+  if (!j->model_dir) return cli_no_model(command);
+  status = cli_open_model(j->model_dir, &j->session);
+  return status == CLI_OK && !exists ? open_store(j) : status;
+}
+
+static int print_summary(const job *j, const kin_index_progress *p, double seconds) {
+  const index_options *o = j->options;
+  if (o->common.json) {
+    json_t *out = json_pack("{sI sI sI sI sI sf}", "found", (json_int_t)p->found, "embedded", (json_int_t)p->done,
+                            "unchanged", (json_int_t)p->unchanged, "removed", (json_int_t)p->removed, "failed",
+                            (json_int_t)p->failed, "seconds", seconds);
+    if (out && !(kin_json_set_text(out, "store", o->store) && kin_json_set_text(out, "model", j->model_dir))) {
+      json_decref(out);
+      out = NULL;
+    }
+    return cli_print_json(out);
+  }
+  if (o->common.quiet) return CLI_OK;
+  char done[32], unchanged[32], removed[32], failed[32];
+  printf("%s embedded, %s unchanged, %s removed, %s failed", cli_group_digits(p->done, done),
+         cli_group_digits(p->unchanged, unchanged), cli_group_digits(p->removed, removed),
+         cli_group_digits(p->failed, failed));
+  printf("; %.1f s", seconds);
+  if (p->done && seconds > 0) printf(", %.1f photos/s", (double)p->done / seconds);
+  printf(" (");
+  cli_put_text(o->store);
+  printf(")\n");
+  return CLI_OK;
+}
+
+static void count(job *j, const cli_list *paths) {
+  const index_options *o = j->options;
+  if (!cli_progress_start("counting", o->common.quiet)) return;
+  const kin_walk_options walk = {.exclude = o->exclude.items,
+                                 .n_exclude = o->exclude.count,
+                                 .follow = o->follow,
+                                 .hidden = o->hidden,
+                                 .since = o->since};
+  j->total = cli_count_pictures(paths, &walk);
+  cli_progress_stop();
+}
+
+static int index_paths(job *j, const cli_list *paths) {
+  const index_options *o = j->options;
+  kin_index_options options = {.exclude = o->exclude.items,
+                               .n_exclude = o->exclude.count,
+                               .follow = o->follow,
+                               .hidden = o->hidden,
+                               .since = o->since,
+                               .batch = o->batch,
+                               .on_progress = on_progress,
+                               .on_failure = on_failure,
+                               .user = j};
+  kin_index_progress progress = {0};
+  kin_error err;
+  double start = cli_now();
+  count(j, paths);
+  cli_progress_start("indexing", o->common.quiet);
+  cli_progress_update((cli_progress){.total = j->total});
+  kin_status indexed =
+      kin_store_index(j->store, j->session.model, paths->items, paths->count, &options, &progress, &err);
+  cli_progress_stop();
+  if (indexed == KIN_ERR_CANCELLED) {
+    char done[32];
+    cli_error("stopped; %s photo%s embedded and kept; run it again to go on", cli_group_digits(progress.done, done),
+              cli_plural(progress.done));
+    return 128 + cli_signal();
+  }
+  if (indexed != KIN_OK) return cli_failed(&err);
+  if (progress.found == 0 && progress.removed == 0 && progress.failed == 0 && o->since == 0) {
+    cli_error("no pictures below %s%s", paths->items[0], paths->count > 1 ? " and the other paths" : "");
+    return CLI_FAILED;
+  }
+  int status = print_summary(j, &progress, cli_now() - start);
+  return status == CLI_OK && progress.failed ? CLI_SKIPPED : status;
+}
+
+static int index_command(const cli_command *command, const index_options *o, const cli_list *paths) {
+  if (paths->count == 0) return cli_usage_error(command, "index what? give folders or files");
+  job *j = calloc(1, sizeof *j);
+  if (!j) return CLI_FAILED;
+  j->options = o;
+  int status = open_all(command, j);
+  if (status == CLI_OK) status = index_paths(j, paths);
+  kin_store_close(j->store);
+  cli_session_close(&j->session);
+  free(j);
+  return status;
+}
+
+static int run(const cli_command *command, int argc, char **argv) {
+  index_options o = {.store = "./kindred.db"};
+  const cli_option options[] = {
+      {"store", 's', CLI_TEXT, &o.store, "FILE", "the collection (default: ./kindred.db)"},
+      {"exclude", 'x', CLI_LIST, &o.exclude, "GLOB", "leave out matching names or paths; may be given\nagain"},
+      {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links"},
+      {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
+      {"since", 0, CLI_SINCE, &o.since, "WHEN",
+       "only files changed since WHEN: 2024-12-31, 7d (or m,\nh, w), or a Unix time"},
+      {"batch", 'b', CLI_FEW, &o.batch, "N", "pictures encoded at once (default: 16)"},
+      CLI_COMMON_OPTIONS(o.common)};
+  cli_list paths = {0};
+  int status;
+  if (cli_parse(command, options, sizeof options / sizeof *options, &o.common, argc, argv, &paths, &status))
+    status = index_command(command, &o, &paths);
+  cli_list_free(&paths);
+  cli_list_free(&o.exclude);
+  return status;
+}
+
+const cli_command cli_command_index = {
+    .name = "index",
+    .usage = "[OPTION]... PATH...",
+    .summary = "embed the photos of folders that are new or changed",
+    .details = "Embed the pictures below each PATH into a store. Running it again embeds only\n"
+               "what is new or changed and drops what is gone. Ctrl-C is safe: what was embedded\n"
+               "is kept, and the next run goes on from there. Hidden files, .git, node_modules,\n"
+               "@eaDir and System Volume Information are skipped. Without --model the store's\n"
+               "own model is used. Exit status 3 if some files couldn't be read.",
+    .examples = "  kindred index --model models/clip-vit-base-patch32 ~/Photos\n"
+                "  kindred index ~/Photos                            # again: only what changed\n"
+                "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"
+                "  kindred index -q --since 2d ~/Photos              # from cron\n",
+    .run = run};

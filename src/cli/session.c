@@ -1,0 +1,145 @@
+/* The context and model of a command, its signals, and what it prints. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+const char *cli_model_dir(const cli_common *common, const char *remembered) {
+  if (common->model) return common->model;
+  const char *dir = getenv("KINDRED_MODEL");
+  bool named = dir && *dir;
+  bool known = remembered && *remembered;
+  if (known && (!named || access(remembered, F_OK) == 0)) return remembered;
+  return named ? dir : NULL;
+}
+
+int cli_no_model(const cli_command *command) {
+  return cli_usage_error(command, "which model? give --model DIR (a directory or a name), or set KINDRED_MODEL");
+}
+
+int cli_open_context(const cli_common *common, cli_session *out) {
+  *out = (cli_session){0};
+  kin_error err;
+  kin_context_options options = {.threads = (unsigned)common->threads, .isa = common->isa};
+  return kin_context_open(&options, &out->context, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
+}
+
+int cli_open_model(const char *name, cli_session *session) {
+  kin_error err;
+  char *dir = NULL;
+  kin_status status = kin_hub_find(name, NULL, &dir, &err);
+  if (status == KIN_OK) status = kin_model_open(session->context, dir, &session->model, &err);
+  free(dir);
+  if (status != KIN_OK) return cli_failed(&err);
+  kin_model_get_info(session->model, &session->info);
+  return CLI_OK;
+}
+
+int cli_open_session(const cli_common *common, const char *model, cli_session *out) {
+  int status = cli_open_context(common, out);
+  return status == CLI_OK ? cli_open_model(model, out) : status;
+}
+
+void cli_session_close(cli_session *session) {
+  kin_model_close(session->model);
+  kin_context_close(session->context);
+}
+
+static volatile sig_atomic_t caught;
+
+static void note_signal(int number) {
+  caught = number;
+}
+
+void cli_catch_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction old, action = {.sa_handler = note_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    /* One that is ignored (nohup, a background job) stays so. */
+    if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+  }
+}
+
+int cli_signal(void) {
+  return caught;
+}
+
+/* Control characters, which a file name may hold, would drive the terminal. */
+static void make_printable(char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7F) *text = '?';
+}
+
+void cli_error(const char *format, ...) {
+  char message[2048];
+  va_list args;
+  va_start(args, format);
+  int n = snprintf(message, sizeof message, "kindred: ");
+  vsnprintf(message + n, sizeof message - (size_t)n, format, args);
+  va_end(args);
+  make_printable(message);
+  cli_print_above(message);
+}
+
+int cli_failed(const kin_error *err) {
+  if (cli_signal()) {
+    cli_error("stopped");
+    return 128 + cli_signal();
+  }
+  cli_error("%s", err->message);
+  return CLI_FAILED;
+}
+
+void cli_put_text(const char *text) {
+  bool terminal = isatty(STDOUT_FILENO);
+  for (; *text; text++) putchar(terminal && ((unsigned char)*text < 0x20 || *text == 0x7F) ? '?' : *text);
+}
+
+int cli_print_json(json_t *value) {
+  int failed = value ? json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : -1;
+  if (!value) cli_error("out of memory");
+  if (value && failed) cli_error("can't write to the standard output");
+  if (!failed) putchar('\n');
+  json_decref(value);
+  return failed ? CLI_FAILED : CLI_OK;
+}
+
+size_t cli_columns(const char *text) {
+  size_t columns = 0, left = strlen(text);
+  while (left > 0) {
+    utf8proc_int32_t character;
+    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)left, &character);
+    columns += n > 0 ? (size_t)utf8proc_charwidth(character) : 1;
+    text += n > 0 ? n : 1;
+    left -= n > 0 ? (size_t)n : 1;
+  }
+  return columns;
+}
+
+char *cli_group_digits(uint64_t n, char out[32]) {
+  char digits[24];
+  int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+  for (int i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0) out[at++] = ',';
+    out[at++] = digits[i];
+  }
+  out[at] = '\0';
+  return out;
+}
+
+const char *cli_plural(uint64_t n) {
+  return n == 1 ? "" : "s";
+}
+
+double cli_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
