@@ -18,7 +18,8 @@ kin_status kin_decode_jpeg(const kin_encoded *in, kin_image *out, kin_error *err
 kin_status kin_decode_png(const kin_encoded *in, kin_image *out, kin_error *err);
 kin_status kin_decode_webp(const kin_encoded *in, kin_image *out, kin_error *err);
 kin_status kin_decode_gif(const kin_encoded *in, kin_image *out, kin_error *err);
-/* These two load their library when called and turn the picture upright themselves. */
+/* These load their library when called and turn the picture upright themselves. */
+kin_status kin_decode_avif(const kin_encoded *in, kin_image *out, kin_error *err);
 kin_status kin_decode_heif(const kin_encoded *in, kin_image *out, kin_error *err);
 kin_status kin_decode_raw(const kin_encoded *in, kin_image *out, kin_error *err);
 

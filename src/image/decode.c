@@ -25,18 +25,27 @@ static bool is_gif(const kin_encoded *in) {
   return has_at(in, 0, "GIF87a", 6) || has_at(in, 0, "GIF89a", 6);
 }
 
-/* ISO media file whose major or compatible brands name HEIF or AVIF. */
-static bool is_heif(const kin_encoded *in) {
-  static const char brands[][5] = {"heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1", "avif", "avis"};
+/* An ISO media file with one of `brands`, as its major or a compatible one. */
+static bool has_brand(const kin_encoded *in, const char (*brands)[5], size_t n) {
   if (!has_at(in, 4, "ftyp", 4) || in->size < 16) return false;
   size_t end = kin_be32(in->data);
   if (end > in->size) end = in->size;
   for (size_t at = 8; at + 4 <= end; at += 4) {
     if (at == 12) continue; /* the minor version */
-    for (size_t i = 0; i < sizeof brands / sizeof brands[0]; i++)
+    for (size_t i = 0; i < n; i++)
       if (has_at(in, at, brands[i], 4)) return true;
   }
   return false;
+}
+
+static bool is_avif(const kin_encoded *in) {
+  static const char brands[][5] = {"avif", "avis"};
+  return has_brand(in, brands, sizeof brands / sizeof brands[0]);
+}
+
+static bool is_heif(const kin_encoded *in) {
+  static const char brands[][5] = {"heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"};
+  return has_brand(in, brands, sizeof brands / sizeof brands[0]);
 }
 
 /* Most cameras write a TIFF variant, so that a plain TIFF comes here too and libraw refuses it. */
@@ -60,6 +69,7 @@ static const format formats[] = {
     {is_png, kin_decode_png, kin_png_orientation},
     {is_webp, kin_decode_webp, kin_webp_orientation},
     {is_gif, kin_decode_gif, NULL},
+    {is_avif, kin_decode_avif, NULL},
     {is_heif, kin_decode_heif, NULL},
     {is_raw, kin_decode_raw, NULL},
 };
