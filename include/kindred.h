@@ -203,10 +203,19 @@ typedef struct kin_item_report {
   uint32_t width, height; /* upright; 0 for a text */
 } kin_item_report;
 
+/* What a text is for. Some sentence encoders were trained with a prefix for each ("query: "); their
+ * config_sentence_transformers.json names it, and it is put before the text. */
+typedef enum kin_text_role {
+  KIN_TEXT_PLAIN = 0, /* the default prompt, which most models don't have */
+  KIN_TEXT_QUERY,
+  KIN_TEXT_DOCUMENT
+} kin_text_role;
+
 typedef struct kin_embed_options {
   bool raw;                   /* true: the vector as the model gives it; false: L2-normalised */
   size_t batch;               /* inputs encoded at once; 0: 16 pictures or 64 texts */
   uint64_t max_pixels;        /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
+  kin_text_role role;         /* of texts */
   /* Called once for each input, in input order, from the calling thread, when the input's row in `out`
    * is final. Return false to stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the
    * first bad input ends the call with its error. */

@@ -11,6 +11,7 @@ enum { DEFAULT_BATCH = 64 };
 typedef struct batch {
   const kin_tokenizer *tokenizer;
   size_t max_tokens;
+  const char *prompt;       /* put before every text */
   const char *const *texts; /* [n] */
   size_t n;
   int32_t **ids;         /* [n], owned; after pack_ids those of the good texts lie first */
@@ -25,8 +26,14 @@ static void tokenize_one(void *arg, size_t i) {
   kin_outcome *outcome = &b->outcomes[i];
   *outcome = (kin_outcome){0};
   b->ids[i] = NULL;
-  outcome->error.status = kin_tokenize(b->tokenizer, b->texts[i], strlen(b->texts[i]), b->max_tokens, &b->ids[i],
-                                       &b->lengths[i], &outcome->error);
+  char *prompted = *b->prompt ? kin_format("%s%s", b->prompt, b->texts[i]) : NULL;
+  const char *text = *b->prompt ? prompted : b->texts[i];
+  if (!text)
+    outcome->error.status = kin_fail(&outcome->error, KIN_ERR_MEMORY, "out of memory for a text");
+  else
+    outcome->error.status =
+        kin_tokenize(b->tokenizer, text, strlen(text), b->max_tokens, &b->ids[i], &b->lengths[i], &outcome->error);
+  free(prompted);
 }
 
 /* Move the tokens of the good texts together; returns how many texts there are. */
@@ -76,12 +83,14 @@ kin_status kin_embed_texts(kin_model *model, const char *const *texts, size_t n,
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s has no text tower: it embeds pictures only", kin_model_dir(model));
   kin_status status = check_texts(texts, n, err);
   if (status != KIN_OK || n == 0) return status;
+  if (options && (unsigned)options->role > KIN_TEXT_DOCUMENT)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "role %d is unknown", (int)options->role);
 
   kin_model_info info;
   kin_model_get_info(model, &info);
   kin_embed_options o = kin_embed_resolve(options, DEFAULT_BATCH);
   size_t most = n < o.batch ? n : o.batch;
-  batch b = {.tokenizer = tokenizer, .max_tokens = info.text_context};
+  batch b = {.tokenizer = tokenizer, .max_tokens = info.text_context, .prompt = kin_model_prompt(model, o.role)};
   b.ids = kin_array(most, sizeof *b.ids);
   b.lengths = kin_array(most, sizeof *b.lengths);
   b.outcomes = kin_array(most, sizeof *b.outcomes);

@@ -9,6 +9,8 @@
 /* NULL / zeros where the model has no such tower. */
 const kin_preprocess *kin_model_preprocess(const kin_model *model);
 const kin_tokenizer *kin_model_tokenizer(const kin_model *model);
+/* What is put before a text of this role; "" for most models. */
+const char *kin_model_prompt(const kin_model *model, kin_text_role role);
 kin_context *kin_model_context(const kin_model *model);
 /* The directory that it was opened from, as given. */
 const char *kin_model_dir(const kin_model *model);

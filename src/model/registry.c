@@ -197,6 +197,7 @@ void kin_model_close(kin_model *model) {
   if (model->image.close) model->image.close(model->image.self);
   if (model->text.close) model->text.close(model->text.self);
   kin_tokenizer_close(model->tokenizer);
+  for (size_t i = 0; i <= KIN_TEXT_DOCUMENT; i++) free(model->prompts[i]);
   free(model->dir);
   free(model);
 }
@@ -215,6 +216,10 @@ const kin_preprocess *kin_model_preprocess(const kin_model *model) {
 
 const kin_tokenizer *kin_model_tokenizer(const kin_model *model) {
   return model->tokenizer;
+}
+
+const char *kin_model_prompt(const kin_model *model, kin_text_role role) {
+  return model->prompts[role] ? model->prompts[role] : "";
 }
 
 kin_context *kin_model_context(const kin_model *model) {

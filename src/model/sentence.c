@@ -165,6 +165,29 @@ static kin_status read_context(const kin_model_source *dir, size_t *context, kin
   return status;
 }
 
+/* Prompts of config_sentence_transformers.json, under the names that encode_query and encode_document look for. */
+static kin_status read_prompts(kin_model *model, const kin_model_source *dir, kin_error *err) {
+  static const char *const names[KIN_TEXT_DOCUMENT + 1][3] = {{NULL}, {"query"}, {"document", "passage", "corpus"}};
+  json_t *config;
+  char *path;
+  const char *default_name = NULL;
+  kin_status status = load_optional(dir->path, "config_sentence_transformers.json", &config, &path, err);
+  if (status == KIN_OK && config) status = kin_json_string(config, "default_prompt_name", path, &default_name, err);
+  const json_t *prompts = json_object_get(config, "prompts");
+  for (int role = KIN_TEXT_PLAIN; status == KIN_OK && json_is_object(prompts) && role <= KIN_TEXT_DOCUMENT; role++) {
+    const char *prompt = NULL;
+    for (size_t i = 0; i < 3 && !prompt && status == KIN_OK; i++)
+      if (names[role][i]) status = kin_json_string(prompts, names[role][i], path, &prompt, err);
+    if (!prompt && default_name && status == KIN_OK)
+      status = kin_json_string(prompts, default_name, path, &prompt, err);
+    if (prompt && !(model->prompts[role] = kin_strdup(prompt)))
+      status = kin_fail(err, KIN_ERR_MEMORY, "no memory to read %s", path);
+  }
+  json_decref(config);
+  free(path);
+  return status;
+}
+
 /* ---------------------------------------------------------------- reading */
 
 typedef struct sizes {
@@ -239,6 +262,7 @@ static kin_status configure(kin_model *model, const kin_model_source *dir, kin_e
   info->text_layers = t.stack.layers, info->text_heads = t.stack.heads;
   info->text_context = t.context, info->vocabulary = t.vocabulary;
   status = read_modules(dir, &m, err);
+  if (status == KIN_OK) status = read_prompts(model, dir, err);
   for (size_t i = 0; status == KIN_OK && i < m.n_dense; i++) {
     bool bias;
     status = read_dense(m.dense[i], info->dim, &info->dim, &bias, err);

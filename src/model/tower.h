@@ -27,6 +27,7 @@ struct kin_model {
   kin_model_info info;
   kin_preprocess preprocess;
   kin_tokenizer *tokenizer;
+  char *prompts[KIN_TEXT_DOCUMENT + 1]; /* NULL: none */
   kin_image_tower image;
   kin_text_tower text;
 };

@@ -35,6 +35,11 @@ const char *kin_model_dir(const kin_model *model) {
   return "models/double";
 }
 
+const char *kin_model_prompt(const kin_model *model, kin_text_role role) {
+  (void)model;
+  return role == KIN_TEXT_QUERY ? "query: " : "";
+}
+
 size_t kin_model_dim(const kin_model *model) {
   (void)model;
   return DIM;
@@ -259,6 +264,19 @@ static void texts_keep_their_rows(void **state) {
   assert_int_equal(d.reports[2].status, KIN_ERR_FORMAT);
 }
 
+static void a_role_puts_its_prompt_before_the_text(void **state) {
+  kin_model *model = *state;
+  const char *text = "!bad alone"; /* refused, unless a prompt stands before it */
+  kin_embed_options options = {.raw = true, .role = KIN_TEXT_QUERY};
+  float out[DIM];
+  kin_error err;
+  test_assert_ok(kin_embed_texts(model, &text, 1, &options, out, &err), &err);
+  options.role = KIN_TEXT_DOCUMENT;
+  test_assert_error(kin_embed_texts(model, &text, 1, &options, out, &err), KIN_ERR_FORMAT, &err, "bad text !bad");
+  options.role = (kin_text_role)9;
+  test_assert_error(kin_embed_texts(model, &text, 1, &options, out, &err), KIN_ERR_ARGUMENT, &err, "role 9");
+}
+
 static void many_texts_pass_in_batches(void **state) {
   kin_model *model = *state;
   char store[50][8];
@@ -331,6 +349,7 @@ int main(void) {
       TEST(vectors_are_normalised_and_zero_stays_zero),
       TEST(a_vector_that_is_not_finite_is_refused),
       TEST(texts_keep_their_rows),
+      TEST(a_role_puts_its_prompt_before_the_text),
       TEST(many_texts_pass_in_batches),
       TEST(broken_rules_are_named),
       TEST(large_pixels_are_one_items_failure),
