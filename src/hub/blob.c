@@ -145,10 +145,10 @@ static kin_status take_piece(void *arg, const kin_http_answer *answer, const voi
 /* Ask for the missing bytes until they are all there. */
 static kin_status receive(arrival *a, const char *url, kin_error *err) {
   kin_http *http = a->pull->http;
+  uint64_t most = a->have; /* only what goes beyond is progress: a server may make us start over, again and again */
   for (unsigned failures = 0; a->have < a->file->size;) {
     kin_http_answer answer;
     kin_http_request request = {.url = url, .from = a->have, .body = take_piece, .arg = a};
-    uint64_t before = a->have;
     a->first_of_answer = true;
     kin_status status = kin_http_try(http, &request, a->file->name, &answer, err);
     if (status == KIN_OK && a->have == a->file->size) return KIN_OK;
@@ -158,11 +158,11 @@ static kin_status receive(arrival *a, const char *url, kin_error *err) {
       answer.transient = true;
     }
     if (answer.status == 416 && a->have) {
-      status = start_over(a, err); /* the server knows another length than that of the part here */
-      if (status != KIN_OK) return status;
-      continue;
+      /* The server knows another length than that of the part here. */
+      kin_error ignored;
+      if (start_over(a, &ignored) == KIN_OK) answer.transient = true;
     }
-    if (a->have > before) failures = 0;
+    if (a->have > most) failures = 0, most = a->have;
     status = kin_http_again(http, &answer, &failures, status, err);
     if (status != KIN_OK) return status;
   }

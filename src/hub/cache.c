@@ -236,13 +236,13 @@ kin_status kin_hub_make_parents(const char *path, kin_error *err) {
   return status;
 }
 
-kin_status kin_hub_write_small(const char *path, const char *text, kin_error *err) {
+kin_status kin_hub_write_small(const char *path, const char *data, size_t size, kin_error *err) {
   kin_status status = kin_hub_make_parents(path, err);
   if (status != KIN_OK) return status;
   char *temporary = kin_format("%s.%ld.tmp", path, (long)getpid());
   if (!temporary) return kin_fail(err, KIN_ERR_MEMORY, "no memory for a path in the cache");
   FILE *f = fopen(temporary, "we");
-  bool ok = f && fputs(text, f) >= 0;
+  bool ok = f && fwrite(data, 1, size, f) == size;
   if (f && fclose(f) != 0) ok = false;
   if (!ok || rename(temporary, path) != 0) {
     status = kin_fail_errno(err, errno, "%s: can't write", path);

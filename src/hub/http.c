@@ -17,7 +17,7 @@ struct kin_http {
   CURL *curl;
   kin_http_options options;
   char *endpoint;
-  struct curl_slist *headers, *headers_with_token;
+  struct curl_slist *token_header;
   bool has_token;
   bool answered; /* some server has answered: from then on a failing connection is worth a retry */
   char curl_error[CURL_ERROR_SIZE];
@@ -73,6 +73,7 @@ static int64_t ratelimit_reset(const char *value, size_t length) {
 /* Forget what belongs to one answer alone; what a redirect told of the linked file stays. */
 static void reset_answer(kin_http_answer *a) {
   a->length = a->range_from = a->wait_s = -1;
+  a->encoded = false;
   a->etag[0] = a->error_code[0] = a->error_message[0] = '\0';
 }
 
@@ -98,6 +99,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
   if (IS("x-repo-commit")) copy_value(a->commit, sizeof a->commit, value, length);
   if (IS("x-error-code")) copy_value(a->error_code, sizeof a->error_code, value, length);
   if (IS("x-error-message")) copy_value(a->error_message, sizeof a->error_message, value, length);
+  if (IS("content-encoding")) a->encoded = true;
   if (IS("content-length")) a->length = number_in(value, length);
   if (IS("content-range")) a->range_from = range_start(value, length);
   if (IS("ratelimit") && a->wait_s < 0) a->wait_s = ratelimit_reset(value, length);
@@ -133,15 +135,8 @@ static const char *certificates(void) {
   return NULL;
 }
 
-static bool append(struct curl_slist **list, const char *line) {
-  struct curl_slist *grown = curl_slist_append(*list, line);
-  if (grown) *list = grown;
-  return grown != NULL;
-}
-
 static kin_status make_headers(kin_http *http, const char *token, kin_error *err) {
-  static const char identity[] = "Accept-Encoding: identity";
-  bool ok = append(&http->headers, identity) && append(&http->headers_with_token, identity);
+  bool ok = true;
   if (token && *token) {
     for (const char *c = token; *c; c++)
       if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 127)
@@ -149,7 +144,9 @@ static kin_status make_headers(kin_http *http, const char *token, kin_error *err
                         "the access token holds a blank, a line break or a character outside "
                         "ASCII: set HF_TOKEN to the token alone");
     char *line = kin_format("Authorization: Bearer %s", token);
-    ok = ok && line && append(&http->headers_with_token, line);
+    struct curl_slist *list = line ? curl_slist_append(NULL, line) : NULL;
+    ok = list != NULL;
+    http->token_header = list;
     free(line);
     http->has_token = true;
   }
@@ -163,6 +160,7 @@ static kin_status configure(kin_http *http, kin_error *err) {
             curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
             curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
             curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) == CURLE_OK &&
+            curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "identity") == CURLE_OK && /* undone where sent anyway */
             curl_easy_setopt(c, CURLOPT_USERAGENT, "kindred/" KINDRED_VERSION) == CURLE_OK &&
             curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)http->options.connect_timeout_s) == CURLE_OK &&
             curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L) == CURLE_OK &&
@@ -228,8 +226,7 @@ kin_status kin_http_open(const kin_http_options *options, kin_http **out, kin_er
 void kin_http_close(kin_http *http) {
   if (!http) return;
   curl_easy_cleanup(http->curl);
-  curl_slist_free_all(http->headers);
-  curl_slist_free_all(http->headers_with_token);
+  curl_slist_free_all(http->token_header);
   free(http->endpoint);
   free(http);
   curl_global_cleanup();
@@ -322,7 +319,7 @@ static kin_status status_error(const kin_http *http, const char *what, kin_error
 static kin_status send_once(kin_http *http, const char *url, const char *what, kin_error *err) {
   CURL *c = http->curl;
   const kin_http_request *r = http->request;
-  struct curl_slist *headers = same_origin(url, http->endpoint) ? http->headers_with_token : http->headers;
+  struct curl_slist *headers = same_origin(url, http->endpoint) ? http->token_header : NULL;
   http->curl_error[0] = '\0';
   http->stopped = false;
   http->body_status = KIN_OK;
@@ -352,7 +349,8 @@ static kin_status follow(kin_http *http, const char *url, const char *what, char
   if (status / 100 != 3 || status == 304) return KIN_OK;
   curl_easy_getinfo(http->curl, CURLINFO_REDIRECT_URL, &target);
   if (!target) return kin_fail(err, KIN_ERR_FORMAT, "%s: a redirect (HTTP %ld) without a target", what, status);
-  if (http->request->head && !same_origin(url, target)) return KIN_OK;
+  bool described = http->answer->linked_etag[0] || http->answer->etag[0];
+  if (http->request->head && described && !same_origin(url, target)) return KIN_OK;
   if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: refused to follow a redirect to %.200s", what, target);
   if (strncasecmp(url, "https://", 8) == 0 && strncasecmp(target, "http://", 7) == 0)

@@ -25,7 +25,8 @@ typedef struct kin_http_answer {
   bool transient; /* worth another try: dropped, timed out, 408, 429, 5xx */
   bool refused;   /* the body function gave up: its message stands */
   int64_t wait_s; /* Retry-After */
-  int64_t length; /* Content-Length of the last answer, -1 when encoded */
+  int64_t length; /* Content-Length */
+  bool encoded;   /* ... which is that of a compressed body */
   int64_t range_from;
   int64_t linked_size;
   char etag[129], linked_etag[129]; /* quotes and W/ stripped */
@@ -36,7 +37,7 @@ typedef struct kin_http_answer {
 
 typedef struct kin_http_request {
   const char *url;
-  bool head;     /* follows redirects within the host only */
+  bool head;     /* a redirect to another host is the answer, if it names the file's ETag */
   uint64_t from; /* > 0: ask for the bytes from here on */
   /* Takes the body of a 2xx answer; on failure fills err. Unused for head. */
   kin_status (*body)(void *arg, const kin_http_answer *answer, const void *data, size_t size, kin_error *err);

@@ -25,7 +25,7 @@ kin_status kin_hub_read_ref(const char *repo_dir, const char *revision, char **c
 /* Create the missing parents of `path`. */
 kin_status kin_hub_make_parents(const char *path, kin_error *err);
 /* Write a small file in one step (temporary file, rename). */
-kin_status kin_hub_write_small(const char *path, const char *text, kin_error *err);
+kin_status kin_hub_write_small(const char *path, const char *data, size_t size, kin_error *err);
 /* Whether `dir` holds weights as safetensors, all shards of them, at the top or in a sentence-transformers module. */
 bool kin_hub_has_weights(const char *dir);
 

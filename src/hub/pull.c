@@ -67,7 +67,7 @@ static bool is_blob_name(const char *s) {
 static kin_status take_metadata(kin_hub_pull_state *pull, kin_hub_file *f, const kin_http_answer *answer,
                                 kin_error *err) {
   const char *etag = answer->linked_etag[0] ? answer->linked_etag : answer->etag;
-  bool final = answer->status / 100 == 2;
+  bool final = answer->status / 100 == 2 && !answer->encoded;
   int64_t size = answer->linked_size >= 0 ? answer->linked_size : final ? answer->length : -1;
   if (!is_blob_name(etag))
     return kin_fail(err, KIN_ERR_FORMAT, "%s of %s: the server gives it no usable ETag", f->name, pull->repo);
@@ -235,10 +235,24 @@ static kin_status fetch_all(kin_hub_pull_state *pull, kin_error *err) {
 
 /* ---- showing the revision */
 
-/* Where symbolic links aren't possible the contents themselves move to the snapshot, as the Python tools do it. */
-static kin_status place_without_link(const char *blob, const char *link, kin_error *err) {
-  if (rename(blob, link) == 0) return KIN_OK;
-  return kin_fail_errno(err, errno, "%s: can't be put in place", link);
+/* Where symbolic links aren't possible the contents themselves go to the snapshot, as the Python tools do it;
+ * a copy where another file has the same contents. */
+static kin_status place_without_link(const kin_hub_pull_state *pull, const kin_hub_file *f, const char *blob,
+                                     const char *link, kin_error *err) {
+  bool shared = false;
+  for (size_t i = 0; i < pull->listing.count; i++) {
+    const kin_hub_file *other = &pull->listing.files[i];
+    shared = shared || (other != f && other->wanted && strcmp(other->etag, f->etag) == 0);
+  }
+  if (!shared && rename(blob, link) != 0) return kin_fail_errno(err, errno, "%s: can't be put in place", link);
+  if (!shared) return KIN_OK;
+  char *data;
+  size_t size;
+  kin_status status = kin_read_file(blob, MAX_TEXT, &data, &size, err);
+  if (status != KIN_OK) return status;
+  status = kin_hub_write_small(link, data, size, err);
+  free(data);
+  return status;
 }
 
 static kin_status link_file(const kin_hub_pull_state *pull, const kin_hub_file *f, kin_error *err) {
@@ -261,7 +275,7 @@ static kin_status link_file(const kin_hub_pull_state *pull, const kin_hub_file *
   }
   if (status == KIN_OK && symlink(target, temporary) != 0) {
     if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)
-      status = place_without_link(blob, link, err);
+      status = place_without_link(pull, f, blob, link, err);
     else
       status = kin_fail_errno(err, errno, "%s: can't make this link", temporary);
   } else if (status == KIN_OK && rename(temporary, link) != 0) {
@@ -288,7 +302,7 @@ static kin_status show(const kin_hub_pull_state *pull, const char *revision, kin
   if (!path) return no_memory(err);
   bool known = kin_hub_read_ref(pull->repo_dir, revision, &commit, &ignored) == KIN_OK && commit &&
                strcmp(commit, pull->listing.commit) == 0;
-  if (!known) status = kin_hub_write_small(path, pull->listing.commit, err);
+  if (!known) status = kin_hub_write_small(path, pull->listing.commit, 40, err);
   free(commit);
   free(path);
   return status;
@@ -303,7 +317,7 @@ static kin_status make_folders(const kin_hub_pull_state *pull, const char *cache
   kin_status status = blobs && snapshots && tag ? kin_hub_make_parents(blobs, err) : no_memory(err);
   if (status == KIN_OK) status = kin_hub_make_parents(snapshots, err);
   kin_error ignored;
-  if (status == KIN_OK && !kin_file_exists(tag)) kin_hub_write_small(tag, text, &ignored);
+  if (status == KIN_OK && !kin_file_exists(tag)) kin_hub_write_small(tag, text, sizeof text - 1, &ignored);
   free(blobs);
   free(snapshots);
   free(tag);

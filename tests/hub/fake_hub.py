@@ -1,6 +1,7 @@
 """A model hub on loopback, speaking the protocol: the API's listing, resolve with redirects (small files within
 the host, large ones to a second server that stands for the CDN), ranges, and faults on demand."""
 
+import gzip
 import hashlib
 import http.server
 import json
@@ -51,7 +52,7 @@ class Repo:
 class Hub:
     """`faults` maps (method, end of the path) to a list of faults, one taken by each request:
     ("status", code, {header: value}), ("location", url), ("drop", bytes), ("stall", seconds), ("body", bytes),
-    ("slow", seconds a piece), ("no-range",), None."""
+    ("slow", seconds a piece), ("no-range",), ("gzip",), None."""
 
     def __init__(self, repos, token="hf_secret"):
         self.repos, self.token = repos, token
@@ -186,6 +187,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         kind = fault[0] if fault else None
         if kind == "body":
             data = fault[1]
+        if kind == "gzip":
+            return self.reply(200, dict(headers, **{"Content-Encoding": "gzip"}), gzip.compress(data))
         status, start = 200, 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if asked and kind != "no-range":
