@@ -63,7 +63,8 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_FIND_PATH] = "SELECT i.id, i.size, i.mtime_ns, i.sha256, v.row,"
                           " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
                           " ON v.item = i.id AND v.collection = ?2 WHERE i.path = ?1",
-    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row FROM items i JOIN vectors v"
+    /* CROSS: from the hash to the vector; left to itself the planner goes through all vectors. */
+    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row FROM items i CROSS JOIN vectors v"
                             " ON v.item = i.id AND v.collection = ?2 WHERE i.sha256 = ?1 LIMIT 1",
     [KIN_SQL_READ_ITEM] = "SELECT path, width, height FROM items WHERE id = ?1",
     [KIN_SQL_ADD_ITEM] = "INSERT INTO items (path, size, mtime_ns, sha256, width, height)"
