@@ -1,4 +1,4 @@
-/* kindred model info: what a model directory holds. */
+/* kindred model, and its part info: what a model directory holds. */
 #include "cli/cli.h"
 #include "embed/path_json.h"
 
@@ -85,18 +85,27 @@ static const cli_command info_command = {
                 "  kindred model info models/dinov2-small --json\n",
     .run = run_info};
 
+static const cli_command *const parts[] = {&cli_command_model_list, &cli_command_model_pull, &info_command};
+enum { N_PARTS = sizeof parts / sizeof *parts };
+
 static int run(const cli_command *command, int argc, char **argv) {
-  if (argc >= 2 && strcmp(argv[1], "info") == 0) return info_command.run(&info_command, argc - 1, argv + 1);
   if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
     cli_print_help(command, NULL, 0);
     return argc < 2 ? CLI_USAGE : CLI_OK;
   }
-  return cli_usage_error(command, "unknown \"%s\"; there is: info", argv[1]);
+  /* Their names begin with "model ". */
+  for (size_t i = 0; i < N_PARTS; i++)
+    if (strcmp(argv[1], parts[i]->name + strlen("model ")) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
+  return cli_usage_error(command, "unknown \"%s\"; there are: list, pull, info", argv[1]);
 }
 
-const cli_command cli_command_model = {.name = "model",
-                                       .usage = "info [OPTION]... [DIR]",
-                                       .summary = "tell what a model directory holds",
-                                       .details = "  kindred model info DIR    architecture, sizes, vector length",
-                                       .examples = "  kindred model info models/clip-vit-base-patch32\n",
-                                       .run = run};
+const cli_command cli_command_model = {
+    .name = "model",
+    .usage = "list|pull|info [OPTION]... [MODEL]",
+    .summary = "get a model, list those there are, tell what one holds",
+    .details = "  kindred model list          the models in the cache\n"
+               "  kindred model pull MODEL    get one from a hub (ORG/NAME[@REVISION])\n"
+               "  kindred model info MODEL    architecture, sizes, vector length",
+    .examples = "  kindred model pull clip-vit-b-32\n"
+                "  kindred model info clip-vit-b-32\n",
+    .run = run};
