@@ -107,6 +107,8 @@ int cli_signal(void);
 
 /* "kindred: " and the message on stderr, control characters shown as '?', above a running progress bar. */
 void cli_error(const char *format, ...) KIN_PRINTF(1, 2);
+/* Print that a signal ended the command; returns its exit status. */
+int cli_stopped(void);
 /* Print a library call's error; returns the exit status: of the signal if one asked to stop, else CLI_FAILED. */
 int cli_failed(const kin_error *err);
 /* `text` on stdout, with control characters as '?' where stdout is a terminal. */

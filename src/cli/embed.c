@@ -120,11 +120,6 @@ static int add_input(job *j, const char *name, char *where, bool is_text) {
   return j->count == j->capacity ? flush_chunk(j) : CLI_OK;
 }
 
-static int stopped(void) {
-  kin_error none = {0};
-  return cli_failed(&none);
-}
-
 static kin_walk_options walk_options(const embed_options *o) {
   return (kin_walk_options){
       .exclude = o->exclude.items, .n_exclude = o->exclude.count, .follow = o->follow, .hidden = o->hidden};
@@ -141,7 +136,7 @@ static int add_paths(job *j, const cli_list *paths) {
     if (kin_walk_next(walk, &entry, &err) != KIN_OK) status = cli_failed(&err);
     if (status != CLI_OK || !entry.path) break;
     if (cli_signal())
-      status = stopped();
+      status = cli_stopped();
     else if (entry.status == KIN_OK)
       status = add_input(j, entry.path, NULL, false);
     else if (!skip(j, NULL, entry.message))
@@ -192,7 +187,7 @@ static int add_texts_file(job *j) {
     errno = 0;
     ssize_t length = getline(&line, &capacity, file);
     if (cli_signal())
-      status = stopped();
+      status = cli_stopped();
     else if (length >= 0)
       status = add_line(j, line, (size_t)length, ++number);
     else if (ferror(file) || errno) {

@@ -83,8 +83,9 @@ static int search_store(job *j) {
   }
   kin_error err;
   kin_image_source source = {.path = o->image};
+  const kin_embed_options as_query = {.role = KIN_TEXT_QUERY};
   kin_hits *hits = NULL;
-  kin_status status = j->text ? kin_embed_texts(j->session.model, &j->text, 1, NULL, query, &err)
+  kin_status status = j->text ? kin_embed_texts(j->session.model, &j->text, 1, &as_query, query, &err)
                               : kin_embed_images(j->session.model, &source, 1, NULL, query, &err);
   if (status == KIN_OK) status = kin_store_search(j->store, query, dim, o->count, &hits, &err);
   free(query);

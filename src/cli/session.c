@@ -88,11 +88,13 @@ void cli_error(const char *format, ...) {
   cli_print_above(message);
 }
 
+int cli_stopped(void) {
+  cli_error("stopped");
+  return 128 + cli_signal();
+}
+
 int cli_failed(const kin_error *err) {
-  if (cli_signal()) {
-    cli_error("stopped");
-    return 128 + cli_signal();
-  }
+  if (cli_signal()) return cli_stopped();
   cli_error("%s", err->message);
   return CLI_FAILED;
 }
