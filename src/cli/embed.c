@@ -29,6 +29,7 @@ typedef struct job {
   const char *model_dir;
   cli_session session;
   kin_vector_writer *writer;
+  FILE *texts;  /* --texts, or NULL */
   input *chunk; /* [capacity] of one kind */
   size_t count, capacity;
   bool chunk_is_text;
@@ -156,7 +157,7 @@ static int add_texts(job *j) {
   return status;
 }
 
-/* One line, without its end; the text before the first NUL is what counts as a line of text. */
+/* Gather one line as getline gives it. */
 static int add_line(job *j, char *line, size_t length, size_t number) {
   if (length && line[length - 1] == '\n') line[--length] = '\0';
   if (length && line[length - 1] == '\r') line[--length] = '\0';
@@ -172,32 +173,33 @@ static int add_line(job *j, char *line, size_t length, size_t number) {
   return status;
 }
 
-static int add_texts_file(job *j) {
+static int open_texts_file(job *j) {
   const char *name = j->options->texts_file;
   if (!name) return CLI_OK;
-  FILE *file = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
-  if (!file) {
-    cli_error("can't open %s: %s", name, strerror(errno));
-    return CLI_FAILED;
-  }
+  j->texts = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
+  if (j->texts) return CLI_OK;
+  cli_error("can't open %s: %s", name, strerror(errno));
+  return CLI_FAILED;
+}
+
+static int add_texts_file(job *j) {
   char *line = NULL;
   size_t capacity = 0, number = 0;
   int status = CLI_OK;
-  while (status == CLI_OK) {
+  while (j->texts && status == CLI_OK) {
     errno = 0;
-    ssize_t length = getline(&line, &capacity, file);
+    ssize_t length = getline(&line, &capacity, j->texts);
     if (cli_signal())
       status = cli_stopped();
     else if (length >= 0)
       status = add_line(j, line, (size_t)length, ++number);
-    else if (ferror(file) || errno) {
-      cli_error("can't read %s: %s", name, strerror(errno));
+    else if (ferror(j->texts) || errno) {
+      cli_error("can't read %s: %s", j->options->texts_file, strerror(errno));
       status = CLI_FAILED;
     } else
       break;
   }
   free(line);
-  if (file != stdin) fclose(file);
   return status;
 }
 
@@ -212,7 +214,7 @@ static void count_inputs(job *j, const cli_list *paths) {
   cli_progress_stop();
 }
 
-/* Refuse at the start, not after an hour of pictures, what the model has no tower for. */
+/* What the model has no tower for. */
 static int check_towers(const job *j, const cli_list *paths) {
   const kin_model_info *info = &j->session.info;
   bool texts = j->options->texts.count || j->options->texts_file;
@@ -252,7 +254,8 @@ static int report(const job *j, double seconds) {
 /* With the model open: embed, write, report. */
 static int run_job(job *j, const cli_list *paths) {
   const embed_options *o = j->options;
-  int status = check_towers(j, paths);
+  int status = check_towers(j, paths); /* this and the next fail now, not after an hour of pictures */
+  if (status == CLI_OK) status = open_texts_file(j);
   if (status != CLI_OK) return status;
   j->capacity = (o->batch ? o->batch : 16) * BATCHES_IN_CHUNK;
   j->chunk = calloc(j->capacity, sizeof *j->chunk);
@@ -295,6 +298,7 @@ static int embed(const cli_command *command, const embed_options *o, const cli_l
     free(j.chunk[i].name);
     free(j.chunk[i].where);
   }
+  if (j.texts && j.texts != stdin) fclose(j.texts);
   kin_vector_writer_close(j.writer);
   free(j.chunk);
   free(j.rows);

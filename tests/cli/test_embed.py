@@ -86,6 +86,8 @@ class Texts(CommandTest):
         result = self.run_kindred("embed", "-m", self.clip, "-o", "out.npy", "--texts", "none.txt", status=1)
         self.assertIn("can't open none.txt: No such file", result.err)
         self.assertEqual(self.files(), [])
+        result = self.run_kindred("embed", "-m", self.clip, "-o", "out.npy", "--texts", ".", status=1)
+        self.assertIn("can't read .: Is a directory", result.err)
 
 
 class Formats(CommandTest):
