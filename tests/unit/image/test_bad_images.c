@@ -1,5 +1,5 @@
 /* Pictures that are truncated, damaged, hostile or no pictures at all: a clear error, never a crash. */
-#include "image/image.h"
+#include "image/codec.h"
 #include "support.h"
 
 #include <stdlib.h>
@@ -128,6 +128,38 @@ static void bombs_are_refused_from_their_header(void **state) {
   }
 }
 
+/* Repeating a scan of a progressive JPEG makes a small file that takes for ever. */
+static void endless_scans_are_refused(void **state) {
+  (void)state;
+  size_t size, last = 0;
+  kin_error err;
+  uint8_t *bytes = read_picture("progressive.jpg", &size);
+  for (size_t i = 0; i + 1 < size; i++)
+    if (bytes[i] == 0xff && bytes[i + 1] == 0xda) last = i;
+  const size_t scan = size - 2 - last, copies = 150;
+  uint8_t *many = malloc(last + copies * scan + 2);
+  memcpy(many, bytes, last);
+  for (size_t i = 0; i < copies; i++) memcpy(many + last + i * scan, bytes + last, scan);
+  memcpy(many + last + copies * scan, "\xff\xd9", 2);
+  test_assert_error(decode_bytes(many, last + copies * scan + 2, 0, &err), KIN_ERR_LIMIT, &err, "scans");
+  free(many);
+  free(bytes);
+}
+
+static void a_missing_library_is_named(void **state) {
+  (void)state;
+  static const char *const names[] = {"libno-such-decoder.so.1", NULL}, *const any[] = {"libc.so.6", NULL};
+  const kin_encoded in = {.name = "holiday.heic"};
+  void (*function)(void);
+  const kin_symbol symbol = {"no_such_function_in_any_library", (void *)&function};
+  void *handle;
+  kin_error err;
+  test_assert_error(kin_library_open(&in, names, "HEIC", "package libheif1", &symbol, 1, &handle, &err),
+                    KIN_ERR_UNSUPPORTED, &err, "install package libheif1");
+  test_assert_error(kin_library_open(&in, any, "HEIC", "package libheif1", &symbol, 1, &handle, &err),
+                    KIN_ERR_UNSUPPORTED, &err, "update package libheif1");
+}
+
 static void what_is_no_picture_is_refused(void **state) {
   (void)state;
   kin_error err;
@@ -184,6 +216,8 @@ int main(void) {
       cmocka_unit_test(damaged_pictures_never_crash),
       cmocka_unit_test(damage_is_named),
       cmocka_unit_test(bombs_are_refused_from_their_header),
+      cmocka_unit_test(endless_scans_are_refused),
+      cmocka_unit_test(a_missing_library_is_named),
       cmocka_unit_test(what_is_no_picture_is_refused),
       cmocka_unit_test(files_that_cannot_be_read),
       cmocka_unit_test(extensions),
