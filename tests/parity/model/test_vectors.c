@@ -1,0 +1,87 @@
+/* Vectors of full-size and small models against the reference implementations: cosine >= 0.99999, relative
+ * error <= 1e-4 for every photo and text, on weights that give different inputs different vectors. */
+#include "model/model.h"
+#include "refs.h"
+#include "seeded.h"
+#include "support.h"
+
+#include <stdlib.h>
+
+static void assert_spread(const float *rows, size_t n, size_t dim) {
+  double least, most;
+  refs_spread(rows, n, dim, &least, &most);
+  print_message("  cosines between different inputs: %.3f to %.3f\n", least, most);
+  assert_true(least < 0.5 && most < 0.95);
+}
+
+static void compare(const float *ours, const float *theirs, size_t n, size_t dim, const char *const *names) {
+  double worst = 0;
+  for (size_t i = 0; i < n; i++) {
+    const double error = refs_assert_near(ours + i * dim, theirs + i * dim, dim, names[i]);
+    if (error > worst) worst = error;
+  }
+  print_message("  %zu inputs, relative error at most %.1e\n", n, worst);
+  assert_spread(ours, n, dim);
+}
+
+static void check_images(kin_model *model, const refs *r) {
+  kin_error err;
+  float *out = calloc(r->n_images * r->dim, sizeof *out);
+  const char **names = calloc(r->n_images, sizeof *names);
+  assert_true(out != NULL && names != NULL);
+  for (size_t i = 0; i < r->n_images; i++) names[i] = r->images[i].path;
+  const kin_embed_options options = {.raw = true};
+  test_assert_ok(kin_embed_images(model, r->images, r->n_images, &options, out, &err), &err);
+  compare(out, r->image_vectors, r->n_images, r->dim, names);
+  free(names), free(out);
+}
+
+/* From the text, and from the reference tokenizer's ids. */
+static void check_texts(kin_model *model, const refs *r) {
+  kin_error err;
+  float *out = calloc(r->n_texts * r->dim, sizeof *out);
+  assert_non_null(out);
+  test_assert_ok(kin_model_encode_tokens(model, (const int32_t *const *)r->ids, r->lengths, r->n_texts, out, &err),
+                 &err);
+  compare(out, r->text_vectors, r->n_texts, r->dim, r->texts);
+  const kin_embed_options options = {.raw = true};
+  test_assert_ok(kin_embed_texts(model, r->texts, r->n_texts, &options, out, &err), &err);
+  compare(out, r->text_vectors, r->n_texts, r->dim, r->texts);
+  free(out);
+}
+
+static void check_model(void **state) {
+  refs r;
+  kin_context *context;
+  kin_model *model;
+  kin_error err;
+  refs_open(*state, &r);
+  assert_true(r.n_images >= 12);
+  if (!seeded_ready(*state)) {
+    refs_close(&r);
+    skip();
+  }
+  char *dir = seeded_model(*state);
+  test_assert_ok(kin_context_open(&(kin_context_options){.threads = 2}, &context, &err), &err);
+  test_assert_ok(kin_model_open(context, dir, &model, &err), &err);
+  assert_int_equal(kin_model_dim(model), r.dim);
+  check_images(model, &r);
+  if (r.n_texts > 0) check_texts(model, &r);
+  kin_model_close(model);
+  kin_context_close(context);
+  free(dir);
+  refs_close(&r);
+}
+
+#define MODEL(model) \
+  { .name = model, .test_func = check_model, .initial_state = (void *)(uintptr_t)model }
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      MODEL("clip-tiny"),
+      MODEL("clip-vit-b-32"),
+      MODEL("dinov2-tiny"),
+      MODEL("dinov2-small"),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
