@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Images and texts a second of ours, PyTorch, ONNX Runtime and OpenVINO: one run, the same inputs and threads.
+
+    python3 -m venv peers && peers/bin/pip install torch transformers onnx onnxruntime openvino numpy
+    cmake --preset release && cmake --build build
+    peers/bin/python bench/encode.py --threads 2
+
+The engines are processes that take turns, so that a slow minute of the machine hits all alike; each round
+measures every engine once, in turn, and the table shows the least, the median and the greatest rate. "of peak"
+is the model's multiply-adds a second over what bench-peak reaches on registers alone. Vectors are compared
+as well: all engines must compute the same thing. Nothing else should run meanwhile.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+ENGINES = ("kindred", "torch", "onnxruntime", "openvino")
+
+
+class Engine:
+    """One engine's process with one model open."""
+
+    def __init__(self, name, folder, options):
+        self.name = name
+        if name == "kindred":
+            command = [options.build / "bench/bench-encode", folder, str(options.threads)]
+        else:
+            command = [sys.executable, ROOT / "bench/encode_peer.py", name, folder, str(options.threads),
+                       options.exports]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.about = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def seconds(self, task, path, shape, repeat):
+        sizes = shape if task == "tokens" else shape[:1]
+        print(task, path, *sizes, repeat, file=self.process.stdin, flush=True)
+        return self.answer()["seconds"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def multiply_adds(config, task, side, length):
+    """Of one input through a tower, as the model defines it."""
+    if config["model_type"] == "clip":
+        c = config["vision_config" if task == "images" else "text_config"]
+        inner, projection = c["intermediate_size"], c["hidden_size"] * config["projection_dim"]
+    else:
+        c, inner, projection = config, config["hidden_size"] * config["mlp_ratio"], 0
+    d, total = c["hidden_size"], projection
+    if task == "images":
+        patch = c["patch_size"]
+        length = (side // patch) ** 2 + 1
+        total += (length - 1) * d * 3 * patch * patch
+    return total + c["num_hidden_layers"] * length * (4 * d * d + 2 * d * inner + 2 * length * d)
+
+
+def crop_side(folder):
+    size = json.loads((folder / "preprocessor_config.json").read_text())["crop_size"]
+    return size if isinstance(size, int) else size["height"]
+
+
+def make_input(folder, task, side, shape):
+    rng = np.random.default_rng(1)
+    path = folder / f"{task}-{'x'.join(map(str, shape))}"
+    if task == "images":
+        rng.integers(0, 256, (shape[0], side, side, 3), np.uint8).tofile(path)
+    else:
+        ids = rng.integers(300, 49000, shape, np.int32)
+        ids[:, 0], ids[:, -1] = 49406, 49407
+        ids.tofile(path)
+    return path
+
+
+def difference(path, engine):
+    ours, theirs = (np.fromfile(f"{path}.{e}", np.float32).astype(float) for e in ("kindred", engine))
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def measure(engines, task, path, shape, options):
+    """engine -> rates, one a round."""
+    repeat = {}
+    for e in engines:
+        e.seconds(task, path, shape, 1)  # builds what it builds for this shape
+        repeat[e] = max(1, round(options.seconds / e.seconds(task, path, shape, 1)))
+    rates = {e.name: [] for e in engines}
+    for _ in range(options.rounds):
+        for e in engines:
+            time.sleep(0.2)  # threads of the one before stop spinning
+            rates[e.name].append(shape[0] * repeat[e] / e.seconds(task, path, shape, repeat[e]))
+    return rates
+
+
+def peak(options):
+    out = subprocess.run([options.build / "bench/bench-peak", str(options.threads)], capture_output=True, text=True,
+                         check=True).stdout
+    rows = [json.loads(line) for line in out.splitlines()]
+    return max(r["gmac_per_second"] for r in rows if r.get("precision") == "fp32")
+
+
+def bench_model(name, options, report):
+    folder = options.cache / name
+    config = json.loads((folder / "config.json").read_text())
+    side = crop_side(folder)
+    engines = [Engine(e, folder, options) for e in options.engines]
+    for e in engines:
+        report["engines"][e.name] = e.about
+    jobs = [("images", (batch,)) for batch in options.batches]
+    if config["model_type"] == "clip":
+        jobs += [("tokens", (batch, length)) for length in (16, 77) for batch in options.batches]
+    with tempfile.TemporaryDirectory() as scratch:
+        for task, shape in jobs:
+            path = make_input(pathlib.Path(scratch), task, side, shape)
+            top = peak(options)
+            rates = measure(engines, task, path, shape, options)
+            macs = multiply_adds(config, task, side, shape[-1])
+            what = f"batch {shape[0]}" + (f", {shape[1]} tokens" if task == "tokens" else "")
+            print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, peak {top:.1f} G/s", flush=True)
+            for e in options.engines:
+                low, median, high = min(rates[e]), statistics.median(rates[e]), max(rates[e])
+                row = {"model": name, "task": task, "shape": shape, "engine": e, "min": low, "median": median,
+                       "max": high, "of_peak": median * macs / 1e9 / top, "peak_gmac_per_second": top}
+                if e != "kindred" and "kindred" in options.engines:
+                    row["difference"] = difference(path, e)
+                report["rows"].append(row)
+                print(f"  {e:12} {low:8.2f} {median:8.2f} {high:8.2f} /s   {row['of_peak']:5.1%} of peak" +
+                      (f"   vectors differ by {row['difference']:.1e}" if "difference" in row else ""), flush=True)
+    for e in engines:
+        e.close()
+
+
+def numbers(text):
+    return [int(n) for n in text.split(",")]
+
+
+def main():
+    cache = pathlib.Path.home() / ".cache/kindred"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="seeded models; default: clip-vit-b-32 dinov2-small")
+    parser.add_argument("--batches", type=numbers, default=[1, 16], help="default: 1,16")
+    parser.add_argument("--threads", type=int, default=2, help="default: 2")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement, about; default: 2")
+    parser.add_argument("--engines", type=lambda s: s.split(","), default=list(ENGINES), help="default: all")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="default: build")
+    parser.add_argument("--cache", type=pathlib.Path, default=cache / "seeded", help="seeded models' folder")
+    parser.add_argument("--exports", type=pathlib.Path, default=cache / "onnx", help="where ONNX files are kept")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures here too")
+    options = parser.parse_args()
+    models = options.models or ["clip-vit-b-32", "dinov2-small"]
+    subprocess.run([options.build / "tests/make_seeded", *models], check=True, stdout=subprocess.DEVNULL,
+                   env={"KINDRED_SOURCE": str(ROOT), "KINDRED_CACHE": str(options.cache.parent)})
+    report = {"threads": options.threads, "engines": {}, "rows": []}
+    for name in models:
+        bench_model(name, options, report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

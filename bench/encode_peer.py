@@ -1,0 +1,151 @@
+"""Another engine behind bench-encode's protocol (see encode.c): torch, onnxruntime or openvino.
+
+    encode_peer.py ENGINE MODEL_DIR THREADS EXPORT_DIR
+
+onnxruntime and openvino run what torch.onnx exported from the transformers model; EXPORT_DIR keeps the files.
+All compute in float32; pixels are normalised before the clock starts.
+"""
+import json
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+FEATURES = {"images": "image", "tokens": "text"}
+
+
+def load_torch(folder):
+    import torch
+    import transformers
+
+    config = json.loads((folder / "config.json").read_text())
+    transformers.logging.disable_progress_bar()
+    if config["model_type"] == "clip":
+        model = transformers.CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+        tower = {"images": model.get_image_features, "tokens": model.get_text_features}
+    else:
+        model = transformers.Dinov2Model.from_pretrained(folder, dtype=torch.float32).eval()
+        tower = {"images": lambda pixels: model(pixels).last_hidden_state[:, 0]}
+
+    class Tower(torch.nn.Module):
+        def __init__(self, call):
+            super().__init__()
+            self.model, self.call = model, call
+
+        def forward(self, x):
+            out = self.call(x)
+            return out if isinstance(out, torch.Tensor) else out.pooler_output
+
+    return {task: Tower(call).eval() for task, call in tower.items()}
+
+
+class Torch:
+    def __init__(self, folder, threads, exports):
+        import torch
+
+        self.torch = torch
+        torch.set_num_threads(threads)
+        self.towers = load_torch(folder)
+        self.name = f"torch {torch.__version__}"
+
+    def prepare(self, task, x):
+        x = self.torch.from_numpy(x)
+
+        def run():
+            with self.torch.inference_mode():
+                return self.towers[task](x).numpy()
+
+        return run
+
+
+def exported(folder, exports, task, example):
+    """The tower as an ONNX file with a free batch size; texts also with a free length."""
+    path = exports / f"{folder.name}.{task}.onnx"
+    if not path.exists():
+        import torch
+
+        exports.mkdir(parents=True, exist_ok=True)
+        axes = {"x": {0: "batch"} if task == "images" else {0: "batch", 1: "length"}}
+        example = torch.from_numpy(np.concatenate([example, example])[:2])
+        temporary = path.with_suffix(".tmp")
+        torch.onnx.export(load_torch(folder)[task], (example,), temporary, input_names=["x"], output_names=["y"],
+                          dynamic_axes={**axes, "y": {0: "batch"}}, opset_version=17, dynamo=False)
+        temporary.rename(path)
+    return path
+
+
+class OnnxRuntime:
+    def __init__(self, folder, threads, exports):
+        import onnxruntime
+
+        self.ort, self.folder, self.exports, self.sessions = onnxruntime, folder, exports, {}
+        self.options = onnxruntime.SessionOptions()
+        self.options.intra_op_num_threads = threads
+        self.options.inter_op_num_threads = 1
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+
+    def prepare(self, task, x):
+        if task not in self.sessions:
+            path = exported(self.folder, self.exports, task, x)
+            self.sessions[task] = self.ort.InferenceSession(path, self.options, providers=["CPUExecutionProvider"])
+        session = self.sessions[task]
+        return lambda: session.run(None, {"x": x})[0]
+
+
+class OpenVino:
+    def __init__(self, folder, threads, exports):
+        import openvino
+
+        self.ov, self.folder, self.exports, self.compiled = openvino, folder, exports, {}
+        self.core = openvino.Core()
+        # Without the last hint it would compute in bf16 where the CPU can.
+        self.config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+                       "INFERENCE_PRECISION_HINT": "f32"}
+        self.name = f"openvino {openvino.__version__.split('-')[0]}"
+
+    def prepare(self, task, x):
+        """Compiled for the very shape, which is its fastest."""
+        key = (task, x.shape)
+        if key not in self.compiled:
+            model = self.ov.convert_model(exported(self.folder, self.exports, task, x))
+            model.reshape({"x": x.shape})
+            self.compiled[key] = self.core.compile_model(model, "CPU", self.config).create_infer_request()
+        request = self.compiled[key]
+        return lambda: request.infer({"x": x}, share_inputs=True)[0]
+
+
+def read(folder, task, path, n, length):
+    if task == "tokens":
+        return np.fromfile(path, np.int32).reshape(n, length).astype(np.int64)
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    crops = np.fromfile(path, np.uint8)
+    side = round((crops.size / n / 3) ** 0.5)
+    pixels = crops.reshape(n, side, side, 3).astype(np.float32) / 255
+    pixels = (pixels - np.float32(processor["image_mean"])) / np.float32(processor["image_std"])
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def main():
+    engine, folder, threads, exports = sys.argv[1:]
+    folder, answers, sys.stdout = pathlib.Path(folder), sys.stdout, sys.stderr  # libraries print
+    start = time.perf_counter()
+    peer = {"torch": Torch, "onnxruntime": OnnxRuntime, "openvino": OpenVino}[engine](
+        folder, int(threads), pathlib.Path(exports))
+    seconds = time.perf_counter() - start
+    print(json.dumps({"open_seconds": round(seconds, 3), "engine": peer.name}), file=answers, flush=True)
+    for line in sys.stdin:
+        task, path, n, *rest = line.split()
+        run = peer.prepare(task, read(folder, task, path, int(n), int(rest[0])))
+        run() if int(rest[-1]) == 0 else None
+        start = time.perf_counter()
+        for _ in range(int(rest[-1])):
+            vectors = run()
+        seconds = time.perf_counter() - start
+        if int(rest[-1]) > 0:
+            np.asarray(vectors, np.float32).tofile(f"{path}.{engine}")
+        print(json.dumps({"seconds": seconds}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
