@@ -356,6 +356,7 @@ static kin_status run(kin_hub_pull_state *pull, const char *cache, const char *r
   if (status == KIN_OK) status = make_folders(pull, cache, err);
   if (status == KIN_OK) status = fetch_all(pull, err);
   if (status == KIN_OK) status = show(pull, revision, err);
+  if (status == KIN_OK) kin_hub_tick(pull, NULL); /* the final figures; too late to stop */
   return status;
 }
 

@@ -69,6 +69,8 @@ class ModelCommand(unittest.TestCase):
         self.assertEqual(told["directory"], self.snapshot())
         self.assertEqual(told["files"], len(os.listdir(self.snapshot())))
         self.assertEqual(err, "")
+        again, _ = self.run_kindred("model", "pull", "openai/clip-vit-base-patch32", "--json")
+        self.assertEqual(json.loads(again), told)
         listed = json.loads(self.run_kindred("model", "list", "--json")[0])
         self.assertEqual(len(listed), 1)
         self.assertEqual({k: listed[0][k] for k in ("model", "alias", "commit", "refs", "complete", "directory")},
