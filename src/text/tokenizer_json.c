@@ -153,7 +153,8 @@ static kin_status add_token(kin_tokenizer *t, const json_t *token, int32_t *next
 static kin_status load_added_tokens(kin_tokenizer *t, const json_t *list, const char *file, kin_error *err) {
   if (list && !json_is_array(list)) return kin_fail(err, KIN_ERR_FORMAT, "%s: \"added_tokens\" must be an array", file);
   kin_status status = kin_added_tokens_init(&t->added, json_array_size(list), err);
-  int32_t next = (int32_t)t->vocabulary.count;
+  /* Behind the model's tokens; Unigram's may be spelt alike, and count all the same. */
+  int32_t next = (int32_t)(t->unigram ? t->n_ids : t->vocabulary.count);
   for (size_t i = 0; status == KIN_OK && i < json_array_size(list); i++)
     status = add_token(t, json_array_get(list, i), &next, file, err);
   kin_added_tokens_finish(&t->added);

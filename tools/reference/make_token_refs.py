@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write tests/parity/text/NAME.digests: 64-bit digests of the reference tokenizer's ids, one for every ten lines of the
+"""Write tests/parity/text/NAME.digests: 64-bit digests of the reference tokenizer's ids, one for every 20 lines of the
 corpus of tools/make_text_corpus.py.
 
     tools/reference/make_token_refs.py [NAME...]
@@ -10,6 +10,7 @@ the ids cut to the model's limit, each list as 32-bit little-endian words, its l
 """
 import argparse
 import array
+import json
 import pathlib
 import subprocess
 import sys
@@ -18,32 +19,59 @@ from tokenizers import Tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HERE = ROOT / "tests/parity/text"
-BLOCK = 10
-
-
-def from_material(name):
-    """tokenizer.json of a material, or of a committed folder, through the tokenizers library alone."""
-    return lambda: Tokenizer.from_file(str(folder_of(name) / "tokenizer.json"))
+BLOCK = 20
 
 
 def folder_of(name):
+    """A committed folder, or a material's."""
     if (HERE / name).is_dir():
         return HERE / name
     printed = subprocess.run([sys.executable, ROOT / "tools/materials.py", name], check=True, stdout=subprocess.PIPE)
     return pathlib.Path(printed.stdout.decode().strip())
 
 
-def clip_files():
-    """CLIP's class in transformers, from vocab.json and merges.txt."""
-    from transformers import CLIPTokenizer
-    folder = folder_of("clip-vocab")
-    return CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))._tokenizer
+def from_json(name, old="", new=""):
+    """A folder's tokenizer.json through the tokenizers library alone, with one replacement in its text."""
+    def make():
+        text = (folder_of(name) / "tokenizer.json").read_text(encoding="utf-8")
+        assert old in text
+        return Tokenizer.from_str(text.replace(old, new, 1) if old else text)
+    return make
 
 
-# name: (the reference tokenizer, its limit)
+def from_files(class_name, name, **files):
+    """A folder's other files through their class in transformers."""
+    def make():
+        import transformers
+        folder = folder_of(name)
+        config = folder / "tokenizer_config.json"
+        options = json.loads(config.read_text()) if config.exists() else {}
+        options = {key: value for key, value in options.items()
+                   if key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")}
+        files_ = {key: str(folder / value) for key, value in files.items()}
+        return getattr(transformers, class_name)(**files_, **options)._tokenizer
+    return make
+
+
+METASPACE = '"pre_tokenizer":{"type":"Metaspace","replacement":"\u2581","prepend_scheme":"always","split":true}'
+WORDS = ('"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},'
+         '{"type":"Metaspace","replacement":"\u2581","add_prefix_space":true}]}')
+
+# name: (the reference tokenizer, its limit). tests/parity/text/test_token_parity.c has the same list.
 TOKENIZERS = {
-    "clip": (from_material("clip-vocab"), 77),
-    "clip-files": (clip_files, 77),
+    "clip": (from_json("clip-vocab"), 77),
+    "clip-files": (from_files("CLIPTokenizer", "clip-vocab", vocab="vocab.json", merges="merges.txt"), 77),
+    "minilm": (from_json("minilm"), 128),
+    "minilm-files": (from_files("BertTokenizer", "minilm", vocab="vocab.txt"), 128),
+    "bert-cased": (from_json("bert-cased"), 16),
+    "bert-strip": (from_json("bert-cased", '"strip_accents":null', '"strip_accents":true'), 16),
+    "bert-files": (from_files("BertTokenizer", "bert-files", vocab="vocab.txt"), 16),
+    "roberta": (from_json("roberta"), 16),
+    "roberta-prefix": (from_json("roberta", '"add_prefix_space":false', '"add_prefix_space":true'), 16),
+    "e5": (from_json("e5-vocab"), 512),
+    "unigram": (from_json("unigram"), 16),
+    "unigram-bytes": (from_json("unigram", '"byte_fallback":false', '"byte_fallback":true'), 16),
+    "unigram-words": (from_json("unigram", METASPACE, WORDS), 16),
 }
 
 

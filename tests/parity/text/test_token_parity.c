@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 10 /* lines a digest, as in tools/reference/make_token_refs.py */
+#define BLOCK 20 /* lines a digest, as in tools/reference/make_token_refs.py */
 
 typedef struct corpus {
   char *data;
@@ -106,51 +106,96 @@ static void compare(const char *folder, const char *digests, size_t limit) {
   assert_int_equal(wrong, 0);
 }
 
-/* A folder of the materials' cache; the test is skipped where it hasn't been fetched. */
-static char *material(const char *name) {
-  const char *cache = getenv("KINDRED_CACHE");
-  char *folder = kin_format("%s/%s", cache ? cache : "", name), *file = kin_format("%s/tokenizer.json", folder);
-  bool there = kin_file_exists(file);
-  free(file);
-  if (!there) {
-    print_message("skipped: tools/materials.py %s first\n", name);
+/* How the tokenizer's folder is made, and what it is compared with. */
+typedef struct reference {
+  const char *name;   /* of the digests */
+  const char *folder; /* under tests/parity/text, or a material */
+  size_t limit;
+  const char *files[3];  /* copy these alone; NULL: tokenizer.json */
+  const char *old, *new; /* one replacement in tokenizer.json */
+} reference;
+
+#define METASPACE \
+  "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"prepend_scheme\":\"always\",\"split\":true}"
+#define WORDS                                                                                   \
+  "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"}," \
+  "{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"add_prefix_space\":true}]}"
+
+/* The same list as in tools/reference/make_token_refs.py. */
+static reference references[] = {
+    {"clip", "clip-vocab", 77, {NULL}, NULL, NULL},
+    {"clip-files", "clip-vocab", 77, {"vocab.json", "merges.txt"}, NULL, NULL},
+    {"minilm", "minilm", 128, {NULL}, NULL, NULL},
+    {"minilm-files", "minilm", 128, {"vocab.txt"}, NULL, NULL},
+    {"bert-cased", "bert-cased", 16, {NULL}, NULL, NULL},
+    {"bert-strip", "bert-cased", 16, {NULL}, "\"strip_accents\":null", "\"strip_accents\":true"},
+    {"bert-files", "bert-files", 16, {"vocab.txt", "tokenizer_config.json"}, NULL, NULL},
+    {"roberta", "roberta", 16, {NULL}, NULL, NULL},
+    {"roberta-prefix", "roberta", 16, {NULL}, "\"add_prefix_space\":false", "\"add_prefix_space\":true"},
+    {"e5", "e5-vocab", 512, {NULL}, NULL, NULL},
+    {"unigram", "unigram", 16, {NULL}, NULL, NULL},
+    {"unigram-bytes", "unigram", 16, {NULL}, "\"byte_fallback\":false", "\"byte_fallback\":true"},
+    {"unigram-words", "unigram", 16, {NULL}, METASPACE, WORDS},
+};
+#define N_REFERENCES (sizeof references / sizeof *references)
+
+/* Copy source/name to target, with one replacement if `old` isn't NULL. */
+static void copy_file(const char *source, const char *target, const char *name, const char *old, const char *new) {
+  char *path = kin_format("%s/%s", source, name), *data;
+  size_t size;
+  kin_error err = {0};
+  test_assert_ok(kin_read_file(path, (size_t)1 << 26, &data, &size, &err), &err);
+  if (old) {
+    char *at = strstr(data, old);
+    assert_non_null(at);
+    char *changed = kin_format("%.*s%s%s", (int)(at - data), data, new, at + strlen(old));
+    free(data);
+    data = changed;
+    size = strlen(data);
+  }
+  test_write_file(target, name, data, size);
+  free(data);
+  free(path);
+}
+
+/* The folder that holds `r`'s files; NULL where it is a material that hasn't been fetched. */
+static char *source_folder(const reference *r) {
+  const char *cache = getenv("KINDRED_CACHE"), *file = r->files[0] ? r->files[0] : "tokenizer.json";
+  char *relative = kin_format("tests/parity/text/%s", r->folder), *committed = test_source_path(relative);
+  char *material = kin_format("%s/%s", cache ? cache : "", r->folder), *found = NULL;
+  free(relative);
+  for (int i = 0; i < 2 && !found; i++) {
+    char *folder = i ? material : committed, *path = kin_format("%s/%s", folder, file);
+    if (kin_file_exists(path)) found = kin_strdup(folder);
+    free(path);
+  }
+  free(committed);
+  free(material);
+  return found;
+}
+
+static void test_reference(void **state) {
+  const reference *r = *state;
+  char *source = source_folder(r), *folder = test_temporary_folder();
+  if (!source) {
+    print_message("skipped: tools/materials.py %s first\n", r->folder);
+    test_remove_tree(folder);
     free(folder);
     skip();
   }
-  return folder;
-}
-
-static void test_clip(void **state) {
-  (void)state;
-  char *folder = material("clip-vocab");
-  compare(folder, "tests/parity/text/clip.digests", 77);
+  if (!r->files[0]) copy_file(source, folder, "tokenizer.json", r->old, r->new);
+  for (size_t i = 0; r->files[i]; i++) copy_file(source, folder, r->files[i], NULL, NULL);
+  char *digests = kin_format("tests/parity/text/%s.digests", r->name);
+  compare(folder, digests, r->limit);
+  free(digests);
+  test_remove_tree(folder);
   free(folder);
-}
-
-/* Without tokenizer.json. */
-static void test_clip_from_vocabulary_and_merges(void **state) {
-  (void)state;
-  static const char *const names[] = {"vocab.json", "merges.txt"};
-  char *folder = material("clip-vocab"), *copy = test_temporary_folder();
-  for (size_t i = 0; i < 2; i++) {
-    char *path = kin_format("%s/%s", folder, names[i]), *data;
-    size_t size;
-    kin_error err = {0};
-    test_assert_ok(kin_read_file(path, 1 << 24, &data, &size, &err), &err);
-    test_write_file(copy, names[i], data, size);
-    free(data);
-    free(path);
-  }
-  compare(copy, "tests/parity/text/clip-files.digests", 77);
-  test_remove_tree(copy);
-  free(copy);
-  free(folder);
+  free(source);
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_clip),
-      cmocka_unit_test(test_clip_from_vocabulary_and_merges),
-  };
+  struct CMUnitTest tests[N_REFERENCES];
+  for (size_t i = 0; i < N_REFERENCES; i++)
+    tests[i] = (struct CMUnitTest){references[i].name, test_reference, NULL, NULL, &references[i]};
   return cmocka_run_group_tests(tests, make_corpus, free_corpus);
 }
