@@ -159,8 +159,9 @@ bool cli_progress_start(const char *label, bool quiet) {
   sigset_t all, old; /* a signal is for the main thread, whose waiting it is to end */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  line.running = true;
+  pthread_mutex_lock(&lock);
   line.running = line.enabled = pthread_create(&line.thread, NULL, draw_often, NULL) == 0;
+  pthread_mutex_unlock(&lock);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   return line.enabled;
 }
