@@ -265,10 +265,7 @@ static bool same_origin(const char *a, const char *b) {
 static kin_status transfer_error(kin_http *http, CURLcode code, const char *what, kin_error *err) {
   kin_http_answer *a = http->answer;
   if (http->stopped) return kin_fail(err, KIN_ERR_CANCELLED, "stopped while fetching %s", what);
-  if (http->body_status != KIN_OK) {
-    a->refused = true;
-    return http->body_status;
-  }
+  if (http->body_status != KIN_OK) return http->body_status; /* with its own message */
   if (code == CURLE_OUT_OF_MEMORY) return kin_fail(err, KIN_ERR_MEMORY, "no memory to fetch %s", what);
   curl_off_t reached = 0;
   curl_easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &reached);

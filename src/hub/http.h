@@ -23,7 +23,6 @@ const char *kin_http_endpoint(const kin_http *http); /* without a trailing slash
 typedef struct kin_http_answer {
   long status;    /* 0: none came */
   bool transient; /* worth another try: dropped, timed out, 408, 429, 5xx */
-  bool refused;   /* the body function gave up: its message stands */
   int64_t wait_s; /* Retry-After */
   int64_t length; /* Content-Length */
   bool encoded;   /* ... which is that of a compressed body */
