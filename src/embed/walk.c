@@ -10,8 +10,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A folder being walked: its wanted names, sorted, packed in one buffer. */
+/* Most names of one folder that are held at once: a larger folder is read again for the next ones. */
+#define WINDOW 4096
+
+/* A folder being walked: its (next) wanted names, sorted, packed in one buffer. */
 typedef struct folder {
+  char *after; /* the names up to this one were had before; NULL: none */
+  bool more;   /* names beyond the window were left out */
   char *names; /* NUL-terminated, one after the other; a subfolder's ends with '/' */
   size_t names_size, names_capacity;
   size_t *order; /* offsets into names */
@@ -49,6 +54,7 @@ kin_status kin_walk_open(const char *const *roots, size_t n_roots, const kin_wal
 }
 
 static void folder_free(folder *f) {
+  free(f->after);
   free(f->names);
   free(f->order);
 }
@@ -150,6 +156,38 @@ static int compare_names(const void *a, const void *b, void *names) {
   return strcmp((const char *)names + *(const size_t *)a, (const char *)names + *(const size_t *)b);
 }
 
+static const char *folder_name(const folder *f, size_t i) {
+  return f->names + f->order[i];
+}
+
+/* Sort, and keep only the first WINDOW names. */
+static bool folder_trim(folder *f) {
+  if (f->count) qsort_r(f->order, f->count, sizeof *f->order, compare_names, f->names);
+  if (f->count <= WINDOW) return true;
+  folder kept = {0};
+  for (size_t i = 0; i < WINDOW; i++)
+    if (!folder_add(&kept, folder_name(f, i), false)) {
+      folder_free(&kept);
+      return false;
+    }
+  kept.after = f->after;
+  kept.path_length = f->path_length;
+  kept.more = true;
+  f->after = NULL;
+  folder_free(f);
+  *f = kept;
+  return true;
+}
+
+/* Add a name unless it lies outside the window. */
+static bool folder_take(folder *f, const char *name, bool is_folder) {
+  if (!folder_add(f, name, is_folder)) return false;
+  const char *added = folder_name(f, f->count - 1);
+  if ((f->after && strcmp(added, f->after) <= 0) || (f->more && strcmp(added, folder_name(f, WINDOW - 1)) > 0))
+    f->names_size = f->order[--f->count];
+  return f->count < 2 * WINDOW || folder_trim(f);
+}
+
 /* Fill `f`; errno is 0 afterwards unless the system refused half-way. */
 static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
   for (const struct dirent *entry; errno = 0, (entry = readdir(dir));) {
@@ -160,8 +198,11 @@ static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
     kind k = entry_kind(walk, entry);
     if (k == NOTHING || (k == FILE_ENTRY && !kin_image_has_known_extension(name))) continue;
     if (is_excluded(&walk->options, name, walk->path)) continue;
-    if (!folder_add(f, name, k == FOLDER_ENTRY)) return false;
+    if (!folder_take(f, name, k == FOLDER_ENTRY)) return false;
   }
+  int refused = errno;
+  if (!folder_trim(f)) return false;
+  errno = refused;
   return true;
 }
 
@@ -187,10 +228,29 @@ static kin_status folder_enter(kin_walk *walk, size_t path_length, kin_walk_entr
     if (ok) {
       ok = folder_read(walk, &f, dir);
       if (ok && errno) folder_failed(walk, path_length, errno, out);
-      if (f.count) qsort_r(f.order, f.count, sizeof *f.order, compare_names, f.names);
       walk->stack[walk->depth++] = f;
     }
   }
+  closedir(dir);
+  return ok ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory while reading the folder %s", walk->path);
+}
+
+/* Have the next names of the folder on top of the stack, all of the last ones being taken. */
+static kin_status folder_continue(kin_walk *walk, folder *f, kin_walk_entry *out, kin_error *err) {
+  char *after = kin_strdup(folder_name(f, f->count - 1));
+  free(f->after);
+  f->after = after;
+  f->more = false;
+  f->count = f->next = f->names_size = 0;
+  walk->path[f->path_length] = '\0';
+  if (!after) return kin_fail(err, KIN_ERR_MEMORY, "out of memory while reading the folder %s", walk->path);
+  DIR *dir = opendir(walk->path);
+  if (!dir) {
+    folder_failed(walk, f->path_length, errno, out);
+    return KIN_OK;
+  }
+  bool ok = folder_read(walk, f, dir);
+  if (ok && errno) folder_failed(walk, f->path_length, errno, out);
   closedir(dir);
   return ok ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory while reading the folder %s", walk->path);
 }
@@ -233,6 +293,11 @@ static kin_status start_root(kin_walk *walk, kin_walk_entry *out, kin_error *err
 /* Take the next name of the folder on top of the stack. */
 static kin_status step(kin_walk *walk, kin_walk_entry *out, kin_error *err) {
   folder *top = &walk->stack[walk->depth - 1];
+  if (top->next == top->count && top->more) {
+    kin_status status = folder_continue(walk, top, out, err);
+    if (out->status != KIN_OK) failed_entry(walk, out);
+    return status;
+  }
   if (top->next == top->count) {
     folder_free(top);
     walk->depth--;

@@ -27,7 +27,7 @@ typedef struct kin_walk_entry {
 /* Walk `roots` in the order given; `roots` and `options` (may be NULL) must outlive the walk. A root that is
  * a file is always an entry (unless older than `since`), whatever its name; in a folder only names with a
  * picture's ending are. .git, node_modules, @eaDir and System Volume Information are never entered. Memory
- * holds the names of the folders on the current path only. */
+ * holds at most some thousand names of each folder on the current path, however large they are. */
 kin_status kin_walk_open(const char *const *roots, size_t n_roots, const kin_walk_options *options, kin_walk **out,
                          kin_error *err);
 /* Advance: path NULL when nothing is left. Fails only for lack of memory. */

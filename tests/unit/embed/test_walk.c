@@ -206,10 +206,44 @@ static void an_unreadable_folder_is_named(void **state) {
   free(closed);
 }
 
+/* More names in one folder than are held at once. */
+static void test_large_folder_is_whole_and_sorted(void **state) {
+  (void)state;
+  enum { FILES = 20000 };
+  for (int i = 0; i < FILES; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "%05d%s", i * 7919 % FILES, i % 4000 == 1 ? "" : ".jpg");
+    if (i % 4000 == 1) {
+      make_folder(name);
+      strcat(name, "/in.jpg");
+    }
+    put(name);
+  }
+  const char *const roots[] = {root};
+  kin_walk *w;
+  kin_walk_entry entry;
+  kin_error err;
+  char *last = kin_strdup("");
+  test_assert_ok(kin_walk_open(roots, 1, NULL, &w, &err), &err);
+  size_t n = 0;
+  for (;; n++) {
+    test_assert_ok(kin_walk_next(w, &entry, &err), &err);
+    if (!entry.path) break;
+    assert_int_equal(entry.status, KIN_OK);
+    assert_true(strcmp(entry.path, last) > 0);
+    free(last);
+    last = kin_strdup(entry.path);
+  }
+  assert_int_equal(n, FILES);
+  free(last);
+  kin_walk_close(w);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_root, drop_root)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      TEST(test_large_folder_is_whole_and_sorted),
       TEST(order_is_that_of_whole_paths),
       TEST(hidden_and_system_names_are_left_out),
       TEST(patterns_match_names_and_paths),
