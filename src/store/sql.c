@@ -2,8 +2,10 @@
 #include "store/store.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define APPLICATION_ID 0x4b494e44 /* "KIND" */
 
@@ -181,19 +183,63 @@ static kin_status read_uuid(kin_store *store, kin_error *err) {
   return status;
 }
 
-kin_status kin_sql_open(kin_store *store, kin_error *err) {
-  /* A reader opens for writing too, where it may: SQLite recovers a killed writer's log only then. */
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (store->writable ? SQLITE_OPEN_CREATE : 0);
-  int rc = sqlite3_open_v2(store->path, &store->db, flags, NULL);
+/* The path as a file URI that tells SQLite that nobody can change the file. */
+static char *immutable_uri(const char *path) {
+  static const char tail[] = "?immutable=1";
+  char *uri = kin_array(3 * strlen(path) + sizeof tail + 5, 1);
+  if (!uri) return NULL;
+  char *out = uri + sprintf(uri, "file:");
+  for (; *path; path++) {
+    if (strchr("%?#", *path))
+      out += sprintf(out, "%%%02X", (unsigned)(unsigned char)*path);
+    else
+      *out++ = *path;
+  }
+  memcpy(out, tail, sizeof tail);
+  return uri;
+}
+
+static kin_status connect_at(kin_store *store, const char *name, int flags, kin_error *err) {
+  int rc = sqlite3_open_v2(name, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc != SQLITE_OK) return kin_sql_fail(store, rc, "opening the store", err);
-  if (store->writable && sqlite3_db_readonly(store->db, "main"))
-    return kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
   sqlite3_extended_result_codes(store->db, 1);
   sqlite3_busy_timeout(store->db, 5000);
-  kin_status status = execute(store,
-                              "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;"
-                              "PRAGMA trusted_schema = OFF",
-                              "opening the store", err);
+  return execute(store,
+                 "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;"
+                 "PRAGMA trusted_schema = OFF; SELECT count(*) FROM sqlite_schema",
+                 "opening the store", err);
+}
+
+/* On a medium that can't be written SQLite's log has no place; without a log left over, none is needed. */
+static kin_status connect_immutable(kin_store *store, kin_error *err) {
+  char *log = kin_format("%s-wal", store->path), *uri = immutable_uri(store->path);
+  struct stat s;
+  kin_status status = KIN_OK;
+  if (!log || !uri)
+    status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
+  else if (stat(log, &s) == 0 && s.st_size > 0)
+    status = kin_fail(err, KIN_ERR_IO,
+                      "%s: its last writer was cut off, and the folder can't be written to finish its work; give write "
+                      "permission or copy the store",
+                      store->path);
+  if (status == KIN_OK) {
+    sqlite3_close(store->db);
+    store->db = NULL;
+    status = connect_at(store, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
+  }
+  free(log);
+  free(uri);
+  return status;
+}
+
+kin_status kin_sql_open(kin_store *store, kin_error *err) {
+  /* A reader opens for writing too, where it may: SQLite recovers a killed writer's log only then. */
+  int flags = SQLITE_OPEN_READWRITE | (store->writable ? SQLITE_OPEN_CREATE : 0);
+  kin_status status = connect_at(store, store->path, flags, err);
+  if (status != KIN_OK && !store->writable && (sqlite3_errcode(store->db) & 0xff) == SQLITE_CANTOPEN)
+    status = connect_immutable(store, err);
+  if (status == KIN_OK && store->writable && sqlite3_db_readonly(store->db, "main"))
+    status = kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
   if (status == KIN_OK) status = migrate_if_older(store, err);
   if (status == KIN_OK) status = read_uuid(store, err);
   if (status == KIN_OK && !store->writable) status = execute(store, "PRAGMA query_only = ON", "opening the store", err);

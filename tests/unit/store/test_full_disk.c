@@ -1,4 +1,5 @@
-/* A store on a file system that fills up: a clear error, nothing committed is lost, and the next run goes on. */
+/* A store on a file system that fills up: a clear error, nothing committed is lost, and the next run goes on. Then
+ * the same file system read-only. */
 #include "fake_encoder.h"
 #include "support.h"
 
@@ -81,6 +82,11 @@ static void test_full_disk(void **state) {
   assert_int_equal(mount("none", disk, NULL, MS_REMOUNT, "size=16m"), 0);
   test_assert_ok(update(context, &progress, &err), &err);
   assert_int_equal(count(context), FILES);
+
+  /* A medium that can't be written is searched all the same. */
+  assert_int_equal(mount("none", disk, NULL, MS_REMOUNT | MS_RDONLY, "size=16m"), 0);
+  assert_int_equal(count(context), FILES);
+  test_assert_error(update(context, &progress, &err), KIN_ERR_IO, &err, "Read-only file system");
   kin_context_close(context);
   free(filler);
 }
