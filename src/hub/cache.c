@@ -11,23 +11,30 @@
 
 /* ---- names */
 
+/* `conversion`: the revision that proposes safetensors, for a repository whose main branch has none. */
 static const struct {
-  const char *alias, *repo;
+  const char *alias, *repo, *conversion;
 } aliases[] = {
-    {"clip-vit-b-32", "openai/clip-vit-base-patch32"},
-    {"clip-rn50", "timm/resnet50_clip.openai"},
-    {"dinov2-small", "facebook/dinov2-small"},
-    {"dinov2-base", "facebook/dinov2-base"},
-    {"dinov2-large", "facebook/dinov2-large"},
-    {"clip-multilingual", "sentence-transformers/clip-ViT-B-32-multilingual-v1"},
-    {"minilm", "sentence-transformers/all-MiniLM-L6-v2"},
-    {"e5-small", "intfloat/multilingual-e5-small"},
+    {"clip-vit-b-32", "openai/clip-vit-base-patch32", "refs/pr/15"},
+    {"clip-rn50", "timm/resnet50_clip.openai", NULL},
+    {"dinov2-small", "facebook/dinov2-small", NULL},
+    {"dinov2-base", "facebook/dinov2-base", NULL},
+    {"dinov2-large", "facebook/dinov2-large", NULL},
+    {"clip-multilingual", "sentence-transformers/clip-ViT-B-32-multilingual-v1", NULL},
+    {"minilm", "sentence-transformers/all-MiniLM-L6-v2", NULL},
+    {"e5-small", "intfloat/multilingual-e5-small", NULL},
 };
 
 const char *kin_hub_alias(size_t i, const char **repo) {
   if (i >= sizeof aliases / sizeof *aliases) return NULL;
   if (repo) *repo = aliases[i].repo;
   return aliases[i].alias;
+}
+
+const char *kin_hub_conversion(const char *repo) {
+  for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+    if (strcmp(repo, aliases[i].repo) == 0) return aliases[i].conversion;
+  return NULL;
 }
 
 /* ORG/NAME or NAME, as hubs allow it: letters, digits, '.', '_' and '-', no "--" nor "..". */

@@ -12,6 +12,8 @@
 
 /* Alias or REPO[@REVISION] -> REPO and REVISION ("" when not given). KIN_ERR_ARGUMENT for anything else. */
 kin_status kin_hub_parse_name(const char *name, char **repo, char **revision, kin_error *err);
+/* The revision of `repo` that is known to propose safetensors where main has none; borrowed, or NULL. */
+const char *kin_hub_conversion(const char *repo);
 /* `given` or the environment's default, absolute or not, "~" and "$VAR" expanded. */
 kin_status kin_hub_cache_dir(const char *given, char **out, kin_error *err);
 /* The access token from the environment or the token file; NULL when there is none. */

@@ -350,12 +350,23 @@ static kin_status open_client(kin_hub_pull_state *pull, kin_error *err) {
   return status;
 }
 
-static kin_status run(kin_hub_pull_state *pull, const char *cache, const char *revision, kin_error *err) {
-  kin_status status = open_client(pull, err);
-  if (status == KIN_OK) status = list_files(pull, revision, err);
-  if (status == KIN_OK) status = make_folders(pull, cache, err);
+static kin_status pull_revision(kin_hub_pull_state *pull, const char *revision, kin_error *err) {
+  kin_status status = list_files(pull, revision, err);
   if (status == KIN_OK) status = fetch_all(pull, err);
   if (status == KIN_OK) status = show(pull, revision, err);
+  return status;
+}
+
+/* `revision` "": main, or where that has no safetensors a known conversion of it. */
+static kin_status run(kin_hub_pull_state *pull, const char *cache, const char *revision, kin_error *err) {
+  const char *conversion = *revision ? NULL : kin_hub_conversion(pull->repo);
+  kin_status status = open_client(pull, err);
+  if (status == KIN_OK) status = make_folders(pull, cache, err);
+  if (status == KIN_OK) status = pull_revision(pull, *revision ? revision : "main", err);
+  if (status == KIN_ERR_UNSUPPORTED && conversion) {
+    kin_hub_listing_free(&pull->listing);
+    status = pull_revision(pull, conversion, err);
+  }
   if (status == KIN_OK) kin_hub_tick(pull, NULL); /* the final figures; too late to stop */
   return status;
 }
@@ -376,7 +387,7 @@ kin_status kin_hub_pull(const char *name, const kin_hub_options *options, char *
   pull.repo = repo;
   pull.repo_dir = repo_dir;
   pull.locks_dir = locks;
-  if (status == KIN_OK) status = run(&pull, cache, *revision ? revision : "main", &problem);
+  if (status == KIN_OK) status = run(&pull, cache, revision, &problem);
   if (status == KIN_OK && dir) {
     result = kin_format("%s/snapshots/%s", repo_dir, pull.listing.commit);
     if (!result) status = no_memory(&problem);

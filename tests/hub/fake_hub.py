@@ -21,6 +21,7 @@ class Repo:
         self.commit = hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
         self.revisions = set(revisions)
         self.gated, self.private = gated, private
+        self.proposals = {}  # revision -> Repo, where it holds other files than main
 
     @staticmethod
     def is_lfs(name):
@@ -146,6 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             code = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             return self.reply(404 if authorized else 401, code)
         revision = api[3] if api else file[3]
+        repo = repo.proposals.get(revision, repo)
         if revision not in repo.revisions and revision != repo.commit:
             return self.reply(404, {"X-Error-Code": "RevisionNotFound"})
         if api:

@@ -166,6 +166,16 @@ class Layout(HubTest):
             self.assertEqual(f.read(), converted.commit)
         self.assertEqual(self.run_driver("find", "org/clip")[1], directory)
 
+    def test_known_conversion_is_taken_by_itself(self):
+        name = "openai/clip-vit-base-patch32"
+        self.hub.repos[name] = Repo({k: v for k, v in CLIP.items() if k != "model.safetensors"})
+        converted = Repo(CLIP, revisions=("refs/pr/15",))
+        self.hub.repos[name].proposals = {"refs/pr/15": converted, converted.commit: converted}
+        directory, _ = self.pull("clip-vit-b-32")
+        self.assertEqual(os.path.basename(directory), converted.commit)
+        self.assertEqual(self.run_driver("find", "clip-vit-b-32")[1], directory)
+        self.refuse("KIN_ERR_UNSUPPORTED", "no safetensors", name=name + "@main")
+
     def test_shards(self):
         files = {"config.json": b'{"model_type": "clip"}', "model-00001-of-00002.safetensors": noise(4000, 7),
                  "model-00002-of-00002.safetensors": noise(5000, 8), "unrelated-00003.safetensors": noise(10, 9)}
