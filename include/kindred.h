@@ -92,12 +92,12 @@ KIN_API const char *kin_context_isa_name(const kin_context *context);
 typedef struct kin_model kin_model;
 
 typedef struct kin_model_info {
-  char architecture[32]; /* "clip", "dinov2", ... */
+  char architecture[32]; /* "clip", "clip-resnet", "dinov2", ... */
   char id[65];           /* hex SHA-256 over config and weights: two models with one id give the same vectors */
   size_t dim;            /* floats in a vector */
   size_t image_size;     /* pixels, width and height of the encoder's input; 0 without an image tower */
   size_t text_context;   /* tokens a text is cut to; 0 without a text tower */
-  size_t image_layers, image_width, image_heads, patch_size;
+  size_t image_layers, image_width, image_heads, patch_size; /* of a ResNet: bottlenecks, last channels, 0 */
   size_t text_layers, text_width, text_heads, vocabulary;
   uint64_t parameters;   /* in all towers that were loaded */
   uint64_t memory_bytes; /* held by the packed weights */
@@ -105,12 +105,33 @@ typedef struct kin_model_info {
   bool has_image, has_text;
 } kin_model_info;
 
+/* Which of an image transformer's last rows, after its last layer norm, become the vector. */
+typedef enum kin_pooling {
+  KIN_POOLING_DEFAULT = 0, /* as the model was made: the class token */
+  KIN_POOLING_CLS,         /* the class token */
+  KIN_POOLING_MEAN,        /* the mean of the patch tokens (registers left out) */
+  KIN_POOLING_CLS_MEAN     /* both, one after the other: twice as many floats */
+} kin_pooling;
+
+/* "cls", "mean", "cls+mean" or "default" into *out; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_model_options {
+  kin_pooling pooling; /* DINOv2 alone has the choice; it is part of the model's id */
+} kin_model_options;
+
 /* Open the model in directory `dir`: transformers' layout of CLIP or DINOv2 (config.json,
  * model.safetensors or an index of shards, tokenizer.json or vocab.json + merges.txt,
- * preprocessor_config.json). Weights are mapped, checked, and packed once for the kernels.
+ * preprocessor_config.json), sentence-transformers' layout of a sentence encoder, or open_clip's
+ * layout of CLIP with a vision transformer or a ResNet (open_clip_config.json,
+ * open_clip_model.safetensors, a tokenizer). Weights are mapped, checked, and packed once for the kernels.
  * Errors: KIN_ERR_IO (missing file), KIN_ERR_FORMAT (damaged; names file and tensor),
  * KIN_ERR_UNSUPPORTED (architecture; the message lists what is supported). */
 KIN_API kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out, kin_error *err);
+/* The same with options (NULL: all defaults). KIN_ERR_UNSUPPORTED for a choice that the model doesn't have. */
+KIN_API kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_model_options *options,
+                                       kin_model **out, kin_error *err);
 KIN_API void kin_model_close(kin_model *model);
 KIN_API void kin_model_get_info(const kin_model *model, kin_model_info *out);
 KIN_API size_t kin_model_dim(const kin_model *model);

@@ -25,21 +25,26 @@ bool kin_image_has_known_extension(const char *path);
 
 typedef enum kin_filter { KIN_FILTER_NEAREST, KIN_FILTER_BILINEAR, KIN_FILTER_BICUBIC, KIN_FILTER_LANCZOS } kin_filter;
 
-/* What preprocessor_config.json says, for CLIPImageProcessor and BitImageProcessor. */
+/* What preprocessor_config.json (CLIPImageProcessor, BitImageProcessor) or open_clip_config.json says. */
 typedef struct kin_preprocess {
   bool resize;
-  size_t shortest_edge;              /* resize so that the shorter side is this, or 0 with ... */
+  size_t shortest_edge;               /* resize so that the shorter side is this, or 0 with ... */
   size_t resize_width, resize_height; /* ... an exact size */
   kin_filter filter;
   bool center_crop;
   size_t crop_width, crop_height;
-  float rescale;                     /* 1/255 */
-  float mean[3], deviation[3];       /* 0 and 1 where the config says do_normalize: false */
+  bool crop_half_even;         /* the crop's offset rounds to the nearest, halves to even (torchvision), not down */
+  float rescale;               /* 1/255 */
+  float mean[3], deviation[3]; /* 0 and 1 where the config says do_normalize: false */
 } kin_preprocess;
 
 /* Read `dir`/preprocessor_config.json. KIN_ERR_UNSUPPORTED for a step that isn't known. The result's
  * output size (after crop) must be square and equal for every photo, else KIN_ERR_UNSUPPORTED. */
 kin_status kin_preprocess_load(const char *dir, kin_preprocess *out, kin_error *err);
+/* The same from `dir`/open_clip_config.json: preprocess_cfg, and the size of the vision tower. */
+kin_status kin_preprocess_load_open_clip(const char *dir, kin_preprocess *out, kin_error *err);
+/* out[channel][level]: what the network sees for each 8-bit level. */
+void kin_preprocess_levels(const kin_preprocess *p, float out[3][256]);
 
 /* Resize and crop into out[crop_height][crop_width][3], 8 bits: equal to Pillow's resize (antialiased,
  * 8-bit fixed point, the two passes in its order) and transformers' crop (zero padding when the picture is

@@ -1,4 +1,4 @@
-/* preprocessor_config.json of transformers' CLIP and BiT image processors, and what it asks for. */
+/* What preprocessor_config.json (transformers' CLIP and BiT image processors) or open_clip_config.json asks for. */
 #include "base/json.h"
 #include "image/codec.h"
 
@@ -174,19 +174,68 @@ static kin_status read_config(const json_t *root, const char *file, kin_preproce
   return status;
 }
 
-kin_status kin_preprocess_load(const char *dir, kin_preprocess *out, kin_error *err) {
-  char *path = kin_format("%s/preprocessor_config.json", dir);
+/* open_clip's Resize and CenterCrop, which are torchvision's on a Pillow picture. */
+static kin_status read_open_clip(const json_t *root, const char *file, kin_preprocess *p, kin_error *err) {
+  const json_t *vision = json_object_get(json_object_get(root, "model_cfg"), "vision_cfg");
+  const json_t *config = json_object_get(root, "preprocess_cfg");
+  size_t size = 224;
+  const char *filter = "bicubic", *mode = "shortest";
+  kin_status status = kin_json_size(vision, "image_size", file, 1, MAX_EDGE, &size, err);
+  if (status == KIN_OK) status = kin_json_string(config, "interpolation", file, &filter, err);
+  if (status == KIN_OK) status = kin_json_string(config, "resize_mode", file, &mode, err);
+  if (status == KIN_OK) status = read_channels(config, "mean", file, p->mean, err);
+  if (status == KIN_OK) status = read_channels(config, "std", file, p->deviation, err);
+  if (status != KIN_OK) return status;
+  /* "random" is a choice of training alone. */
+  if (!strcmp(filter, "bilinear"))
+    p->filter = KIN_FILTER_BILINEAR;
+  else if (strcmp(filter, "bicubic") != 0 && strcmp(filter, "random") != 0)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: \"interpolation\" \"%s\" is not bicubic or bilinear", file, filter);
+  p->crop_width = p->crop_height = size;
+  p->crop_half_even = true;
+  if (!strcmp(mode, "shortest")) {
+    p->shortest_edge = size;
+  } else if (!strcmp(mode, "squash")) {
+    p->shortest_edge = 0;
+    p->resize_width = p->resize_height = size;
+    p->center_crop = false;
+  } else {
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: \"resize_mode\" \"%s\" is not shortest or squash", file, mode);
+  }
+  for (size_t i = 0; i < 3; i++)
+    if (!(p->deviation[i] > 0.0F)) return kin_fail(err, KIN_ERR_FORMAT, "%s: \"std\" must be greater than 0", file);
+  return KIN_OK;
+}
+
+static kin_status load(const char *dir, const char *name,
+                       kin_status (*read)(const json_t *, const char *, kin_preprocess *, kin_error *),
+                       kin_preprocess *out, kin_error *err) {
+  char *path = kin_format("%s/%s", dir, name);
   if (!path) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", dir);
   json_t *root;
   kin_preprocess p = clip_defaults;
   kin_status status = kin_json_load(path, MAX_CONFIG_BYTES, &root, err);
   if (status == KIN_OK) {
-    status = read_config(root, path, &p, err);
+    status = read(root, path, &p, err);
     json_decref(root);
   }
   if (status == KIN_OK) *out = p;
   free(path);
   return status;
+}
+
+kin_status kin_preprocess_load(const char *dir, kin_preprocess *out, kin_error *err) {
+  return load(dir, "preprocessor_config.json", read_config, out, err);
+}
+
+kin_status kin_preprocess_load_open_clip(const char *dir, kin_preprocess *out, kin_error *err) {
+  return load(dir, "open_clip_config.json", read_open_clip, out, err);
+}
+
+void kin_preprocess_levels(const kin_preprocess *p, float out[3][256]) {
+  for (size_t c = 0; c < 3; c++)
+    for (size_t level = 0; level < 256; level++)
+      out[c][level] = ((float)((double)level * (double)p->rescale) - p->mean[c]) / p->deviation[c];
 }
 
 /* The size that the resize step gives. */
@@ -211,15 +260,19 @@ static kin_status resized_size(const kin_preprocess *p, const kin_image *image, 
   return KIN_OK;
 }
 
-/* One axis of transformers' center_crop: the crop's first pixel in the picture, how many it takes,
+/* One axis of the reference's center_crop: the crop's first pixel in the picture, how many it takes,
  * and how many zeros come before them where the picture is smaller than the crop. */
 typedef struct span {
   uint32_t first, count;
   size_t padding;
 } span;
 
-static span crop_span(uint32_t size, size_t crop) {
-  if (size >= crop) return (span){(uint32_t)((size - crop) / 2), (uint32_t)crop, 0};
+static span crop_span(uint32_t size, size_t crop, bool half_even) {
+  if (size >= crop) {
+    size_t rest = size - crop, first = rest / 2;
+    if (half_even && rest % 2 && first % 2) first++;
+    return (span){(uint32_t)first, (uint32_t)crop, 0};
+  }
   return (span){0, size, (crop - size + 1) / 2};
 }
 
@@ -229,7 +282,8 @@ kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, u
   uint32_t width = 0, height = 0;
   kin_status status = resized_size(p, image, &width, &height, err);
   if (status != KIN_OK) return status;
-  const span x = crop_span(width, p->crop_width), y = crop_span(height, p->crop_height);
+  const span x = crop_span(width, p->crop_width, p->crop_half_even),
+             y = crop_span(height, p->crop_height, p->crop_half_even);
   const size_t stride = p->crop_width * 3;
   if (x.count < p->crop_width || y.count < p->crop_height) memset(out, 0, stride * p->crop_height);
   const kin_region region = {x.first, y.first, x.count, y.count};

@@ -3,7 +3,6 @@
 #include "model/tower.h"
 #include "model/vision_transformer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +14,22 @@ static const kin_block_names block_names = {.norm1 = "layer_norm1",
                                             .norm2 = "layer_norm2",
                                             .up = "mlp.fc1",
                                             .down = "mlp.fc2"};
+
+static const kin_vision_names vision_names = {.embed = "vision_model.embeddings.patch_embedding.weight",
+                                              .class_token = "vision_model.embeddings.class_embedding",
+                                              .positions = "vision_model.embeddings.position_embedding.weight",
+                                              .pre_norm = "vision_model.pre_layrnorm",
+                                              .post_norm = "vision_model.post_layernorm",
+                                              .blocks = "vision_model.encoder.layers",
+                                              .projection = "visual_projection.weight",
+                                              .block = &block_names};
+
+static const kin_text_names text_names = {.tokens = "text_model.embeddings.token_embedding.weight",
+                                          .positions = "text_model.embeddings.position_embedding.weight",
+                                          .blocks = "text_model.encoder.layers",
+                                          .final_norm = "text_model.final_layer_norm",
+                                          .projection = "text_projection.weight",
+                                          .block = &block_names};
 
 static bool matches(const kin_model_source *dir) {
   const char *type = json_string_value(json_object_get(dir->config, "model_type"));
@@ -50,7 +65,7 @@ static kin_status read_vision(const kin_model_source *dir, kin_vision_transforme
     status = kin_fail(err, KIN_ERR_FORMAT, "%s: image_size %zu is not a multiple of patch_size %zu", dir->config_path,
                       v->image_size, v->patch);
   v->grid = v->image_size / v->patch;
-  v->prefix_tokens = 1;
+  v->prefix_tokens = 1, v->pooling = KIN_POOLING_CLS;
   return status;
 }
 
@@ -79,16 +94,9 @@ static kin_status configure(kin_model *model, const kin_model_source *dir, kin_e
   if (status == KIN_OK) status = read_vision(dir, &v, err);
   if (status == KIN_OK) status = read_text(dir, &t, err);
   if (status != KIN_OK) return status;
-  info->image_size = v.image_size, info->patch_size = v.patch;
-  info->image_layers = v.stack.layers, info->image_width = v.stack.width, info->image_heads = v.stack.heads;
-  info->text_context = t.context, info->vocabulary = t.vocabulary;
-  info->text_layers = t.stack.layers, info->text_width = t.stack.width, info->text_heads = t.stack.heads;
-
-  float *logit_scale = NULL;
-  status = kin_weights_load(dir->weights, "logit_scale", 0, NULL, &logit_scale, err);
-  if (status == KIN_OK) info->logit_scale = exp((double)*logit_scale);
-  kin_free_aligned(logit_scale);
-  return status;
+  kin_vision_describe(&v, info);
+  kin_text_describe(&t, info);
+  return kin_load_logit_scale(dir->weights, &info->logit_scale, err);
 }
 
 static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_loader *l) {
@@ -97,22 +105,9 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
   model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_close};
   kin_status status = read_vision(dir, v, l->err);
   if (status != KIN_OK) return status;
-  size_t width = v->stack.width, patches = v->grid * v->grid, p = v->patch;
   v->dim = model->info.dim;
-  kin_vision_set_normalise(v, &model->preprocess);
-  kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed,
-                  "vision_model.embeddings.patch_embedding.weight");
-  kin_load_floats(l, 1, &width, &v->prefix, "vision_model.embeddings.class_embedding");
-  kin_load_floats(l, 2, (const size_t[]){patches + 1, width}, &v->positions,
-                  "vision_model.embeddings.position_embedding.weight");
-  kin_load_norm(l, width, v->stack.eps, &v->pre_norm, "vision_model.pre_layrnorm");
-  kin_stack_load(l, &v->stack, "vision_model.encoder.layers", &block_names);
-  kin_load_norm(l, width, v->stack.eps, &v->post_norm, "vision_model.post_layernorm");
-  kin_load_matrix(l, 2, (const size_t[]){v->dim, width}, v->dim, width, &v->projection, "visual_projection.weight");
-  if (l->status != KIN_OK) return l->status;
-  for (size_t i = 0; i < width; i++) v->prefix[i] += v->positions[i];
-  memmove(v->positions, v->positions + width, patches * width * sizeof *v->positions);
-  return KIN_OK;
+  kin_preprocess_levels(&model->preprocess, v->normalise);
+  return kin_vision_load_clip(l, v, &vision_names);
 }
 
 static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_loader *l) {
@@ -121,22 +116,14 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
   model->text = (kin_text_tower){t, kin_text_encode, kin_text_close};
   kin_status status = read_text(dir, t, l->err);
   if (status != KIN_OK) return status;
-  size_t width = t->stack.width;
   t->dim = model->info.dim;
-  kin_load_floats(l, 2, (const size_t[]){t->vocabulary, width}, &t->tokens,
-                  "text_model.embeddings.token_embedding.weight");
-  kin_load_floats(l, 2, (const size_t[]){t->context, width}, &t->positions,
-                  "text_model.embeddings.position_embedding.weight");
-  kin_stack_load(l, &t->stack, "text_model.encoder.layers", &block_names);
-  kin_load_norm(l, width, t->stack.eps, &t->final_norm, "text_model.final_layer_norm");
-  t->n_projections = 1;
-  kin_load_matrix(l, 2, (const size_t[]){t->dim, width}, t->dim, width, &t->projections[0], "text_projection.weight");
-  return l->status;
+  return kin_text_load_clip(l, t, &text_names);
 }
 
 const kin_layout kin_layout_clip = {
     .name = "CLIP in transformers' layout (model_type \"clip\")",
     .architecture = "clip",
+    .config_file = "config.json",
     .matches = matches,
     .configure = configure,
     .load_image = load_image,

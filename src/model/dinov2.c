@@ -1,5 +1,6 @@
-/* DINOv2 in transformers' layout (Dinov2Model). The vector is the class token after the last layer norm; with
- * our own key "output_layer": N in config.json, the class token as block N (counted from 0) leaves it. */
+/* DINOv2 in transformers' layout (Dinov2Model, Dinov2WithRegistersModel). The vector is the class token after the
+ * last layer norm, the mean of the patch tokens or both; with our own key "output_layer": N in config.json they are
+ * taken as block N (counted from 0) leaves them. */
 #include "model/tower.h"
 #include "model/vision_transformer.h"
 
@@ -7,20 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const kin_block_names block_names = {.norm1 = "norm1",
-                                            .q = "attention.attention.query",
-                                            .k = "attention.attention.key",
-                                            .v = "attention.attention.value",
-                                            .out = "attention.output.dense",
-                                            .norm2 = "norm2",
-                                            .up = "mlp.fc1",
-                                            .down = "mlp.fc2",
-                                            .scale1 = "layer_scale1.lambda1",
-                                            .scale2 = "layer_scale2.lambda1"};
+#define BLOCK_NAMES(up_name, down_name)                                                                 \
+  {                                                                                                     \
+    .norm1 = "norm1", .q = "attention.attention.query", .k = "attention.attention.key",                 \
+    .v = "attention.attention.value", .out = "attention.output.dense", .norm2 = "norm2", .up = up_name, \
+    .down = down_name, .scale1 = "layer_scale1.lambda1", .scale2 = "layer_scale2.lambda1"               \
+  }
+
+static const kin_block_names plain_names = BLOCK_NAMES("mlp.fc1", "mlp.fc2");
+static const kin_block_names gated_names = BLOCK_NAMES("mlp.weights_in", "mlp.weights_out");
+
+static bool is_type(const kin_model_source *dir, const char *wanted) {
+  const char *type = json_string_value(json_object_get(dir->config, "model_type"));
+  return type && !strcmp(type, wanted);
+}
+
+static bool has_registers(const kin_model_source *dir) {
+  return is_type(dir, "dinov2_with_registers");
+}
 
 static bool matches(const kin_model_source *dir) {
-  const char *type = json_string_value(json_object_get(dir->config, "model_type"));
-  return type && !strcmp(type, "dinov2");
+  return is_type(dir, "dinov2") || has_registers(dir);
 }
 
 /* The config's numbers; `trained_grid` is the side of the grid of positions in the file, `final` whether the last
@@ -28,10 +36,10 @@ static bool matches(const kin_model_source *dir) {
 static kin_status read_config(const kin_model *model, const kin_model_source *dir, kin_vision_transformer *v,
                               size_t *trained_grid, bool *final, kin_error *err) {
   const char *file = dir->config_path, *act = "gelu";
-  size_t trained_size = 224, ratio = 4;
-  bool swiglu = false, qkv_bias = true;
+  size_t trained_size = 224, ratio = 4, registers = has_registers(dir) ? 4 : 0;
+  bool qkv_bias = true;
   v->stack = (kin_stack){.width = 768, .layers = 12, .heads = 12, .eps = 1e-6};
-  v->patch = 14, v->prefix_tokens = 1;
+  v->patch = 14;
   kin_status status = kin_json_size(dir->config, "hidden_size", file, 1, 1 << 16, &v->stack.width, err);
   if (status == KIN_OK) status = kin_json_size(dir->config, "num_hidden_layers", file, 1, 1024, &v->stack.layers, err);
   if (status == KIN_OK) status = kin_json_size(dir->config, "num_attention_heads", file, 1, 1024, &v->stack.heads, err);
@@ -39,7 +47,9 @@ static kin_status read_config(const kin_model *model, const kin_model_source *di
   if (status == KIN_OK) status = kin_json_size(dir->config, "image_size", file, 1, 8192, &trained_size, err);
   if (status == KIN_OK) status = kin_json_size(dir->config, "patch_size", file, 1, 4096, &v->patch, err);
   if (status == KIN_OK) status = kin_json_float(dir->config, "layer_norm_eps", file, &v->stack.eps, err);
-  if (status == KIN_OK) status = kin_json_bool(dir->config, "use_swiglu_ffn", file, &swiglu, err);
+  if (status == KIN_OK) status = kin_json_bool(dir->config, "use_swiglu_ffn", file, &v->stack.gated, err);
+  if (status == KIN_OK && has_registers(dir))
+    status = kin_json_size(dir->config, "num_register_tokens", file, 0, 1024, &registers, err);
   if (status == KIN_OK) status = kin_json_bool(dir->config, "qkv_bias", file, &qkv_bias, err);
   if (status == KIN_OK) status = kin_json_string(dir->config, "hidden_act", file, &act, err);
   if (status == KIN_OK) status = kin_parse_activation(act, file, &v->stack.act, err);
@@ -47,8 +57,7 @@ static kin_status read_config(const kin_model *model, const kin_model_source *di
   if (status == KIN_OK)
     status = kin_json_size(dir->config, "output_layer", file, 0, v->stack.layers - 1, &output_layer, err);
   if (status != KIN_OK) return status;
-  if (swiglu || !qkv_bias)
-    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: use_swiglu_ffn and qkv_bias false are not supported", file);
+  if (!qkv_bias) return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: qkv_bias false is not supported", file);
   if (v->stack.width % v->stack.heads)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: hidden_size %zu is not a multiple of num_attention_heads %zu", file,
                     v->stack.width, v->stack.heads);
@@ -56,6 +65,10 @@ static kin_status read_config(const kin_model *model, const kin_model_source *di
   if (!*final) v->stack.layers = output_layer + 1;
   *trained_grid = trained_size / v->patch;
   v->stack.hidden = v->stack.width * ratio;
+  if (v->stack.gated) v->stack.hidden = (v->stack.hidden * 2 / 3 + 7) / 8 * 8;
+  v->prefix_tokens = 1 + registers;
+  v->pooling = dir->pooling == KIN_POOLING_DEFAULT ? KIN_POOLING_CLS : dir->pooling;
+  v->dim = v->pooling == KIN_POOLING_CLS_MEAN ? 2 * v->stack.width : v->stack.width;
   v->image_size = model->preprocess.crop_width;
   v->grid = v->image_size / v->patch;
   if (*trained_grid == 0 || v->grid == 0)
@@ -69,42 +82,79 @@ static kin_status configure(kin_model *model, const kin_model_source *dir, kin_e
   bool final;
   kin_status status = read_config(model, dir, &v, &trained_grid, &final, err);
   if (status != KIN_OK) return status;
-  model->info.dim = model->info.image_width = v.stack.width;
-  model->info.image_size = v.image_size, model->info.patch_size = v.patch;
-  model->info.image_layers = v.stack.layers, model->info.image_heads = v.stack.heads;
+  model->info.dim = v.dim;
+  kin_vision_describe(&v, &model->info);
   return KIN_OK;
 }
 
-/* The four taps of PyTorch's bicubic interpolation (a = -0.75, not antialiased) around `position`. */
-static void bicubic_taps(double position, size_t size, size_t at[4], double weight[4]) {
-  const double a = -0.75;
-  double base = floor(position), t = position - base;
-  for (int i = 0; i < 4; i++) {
-    double d = fabs(t + 1 - i), near = ((a + 2) * d - (a + 3)) * d * d + 1;
-    double far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
-    weight[i] = d <= 1 ? near : far;
-    double index = base - 1 + i, last = (double)(size - 1);
-    at[i] = (size_t)(index < 0 ? 0 : index > last ? last : index);
-  }
+/* PyTorch's bicubic kernel. */
+static double cubic(double distance, double a) {
+  double d = fabs(distance);
+  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+  return d < 2 ? ((d - 5) * d + 8) * d * a - 4 * a : 0;
 }
 
-/* A grid of positions for another picture size, as Dinov2Embeddings.interpolate_pos_encoding makes it. */
-static void interpolate_positions(const float *from, size_t from_grid, float *to, size_t grid, size_t width) {
-  double scale = (double)from_grid / (double)grid;
-  for (size_t y = 0; y < grid; y++)
-    for (size_t x = 0; x < grid; x++) {
-      size_t rows[4], columns[4];
-      double wy[4], wx[4];
-      bicubic_taps(((double)y + 0.5) * scale - 0.5, from_grid, rows, wy);
-      bicubic_taps(((double)x + 0.5) * scale - 0.5, from_grid, columns, wx);
-      for (size_t c = 0; c < width; c++) {
-        double total = 0;
-        for (int i = 0; i < 4; i++)
-          for (int j = 0; j < 4; j++)
-            total += wy[i] * wx[j] * (double)from[(rows[i] * from_grid + columns[j]) * width + c];
-        to[(y * grid + x) * width + c] = (float)total;
-      }
+/* What each of `from` points along one axis adds to point `at` of `to`: PyTorch's bicubic interpolation, which
+ * repeats the points at the border, or, antialiased, widens with the scale and leaves out what lies beyond. */
+static void bicubic_weights(size_t from, size_t to, size_t at, bool antialias, double *weights) {
+  double scale = (double)from / (double)to, centre = ((double)at + 0.5) * scale, total = 0;
+  double width = antialias && scale > 1 ? scale : 1, last = (double)from - 1;
+  memset(weights, 0, from * sizeof *weights);
+  for (double i = floor(centre - 2 * width); i <= centre + 2 * width; i++) {
+    double weight = cubic((i + 0.5 - centre) / width, antialias ? -0.5 : -0.75);
+    if (antialias && (i < 0 || i > last)) continue;
+    weights[(size_t)fmin(fmax(i, 0), last)] += weight;
+    total += weight;
+  }
+  for (size_t i = 0; i < from; i++) weights[i] /= total;
+}
+
+/* A grid of positions for another picture size, as the reference's interpolate_pos_encoding makes it. */
+static bool interpolate_positions(const float *from, size_t from_grid, float *to, size_t grid, size_t width,
+                                  bool antialias) {
+  double *weights = kin_array(grid * from_grid + width, sizeof *weights);
+  if (!weights) return false;
+  double *total = weights + grid * from_grid;
+  for (size_t i = 0; i < grid; i++) bicubic_weights(from_grid, grid, i, antialias, weights + i * from_grid);
+  for (size_t i = 0; i < grid * grid; i++) {
+    const double *wy = weights + i / grid * from_grid, *wx = weights + i % grid * from_grid;
+    memset(total, 0, width * sizeof *total);
+    for (size_t j = 0; j < from_grid * from_grid; j++) {
+      double weight = wy[j / from_grid] * wx[j % from_grid];
+      for (size_t c = 0; weight != 0 && c < width; c++) total[c] += weight * (double)from[j * width + c];
     }
+    for (size_t c = 0; c < width; c++) to[i * width + c] = (float)total[c];
+  }
+  free(weights);
+  return true;
+}
+
+/* The class token with its position, then the registers, which have none. */
+static void load_prefix(kin_loader *l, kin_vision_transformer *v, const float *positions) {
+  size_t width = v->stack.width, registers = v->prefix_tokens - 1;
+  float *class_token = NULL, *others = NULL;
+  v->prefix = kin_alloc_aligned(v->prefix_tokens * width * sizeof *v->prefix);
+  if (l->status == KIN_OK && !v->prefix) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for tokens");
+  kin_load_floats(l, 3, (const size_t[]){1, 1, width}, &class_token, "embeddings.cls_token");
+  if (registers) kin_load_floats(l, 3, (const size_t[]){1, registers, width}, &others, "embeddings.register_tokens");
+  if (l->status == KIN_OK) {
+    for (size_t i = 0; i < width; i++) v->prefix[i] = class_token[i] + positions[i];
+    if (registers) memcpy(v->prefix + width, others, registers * width * sizeof *others);
+  }
+  kin_free_aligned(class_token), kin_free_aligned(others);
+}
+
+static void load_positions(kin_loader *l, kin_vision_transformer *v, const float *positions, size_t trained_grid,
+                           bool antialias) {
+  size_t width = v->stack.width;
+  v->positions = kin_alloc_aligned(v->grid * v->grid * width * sizeof *v->positions);
+  bool done = v->positions != NULL;
+  if (l->status != KIN_OK) return;
+  if (done && v->grid == trained_grid)
+    memcpy(v->positions, positions + width, v->grid * v->grid * width * sizeof *positions);
+  else
+    done = done && interpolate_positions(positions + width, trained_grid, v->positions, v->grid, width, antialias);
+  if (!done) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for positions");
 }
 
 static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_loader *l) {
@@ -117,32 +167,25 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
   if (status != KIN_OK) return status;
   size_t width = v->stack.width, p = v->patch;
   float *positions = NULL;
-  v->dim = width;
-  kin_vision_set_normalise(v, &model->preprocess);
+  kin_preprocess_levels(&model->preprocess, v->normalise);
   kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed,
                   "embeddings.patch_embeddings.projection.weight");
   kin_load_floats(l, 1, &width, &v->embed.bias, "embeddings.patch_embeddings.projection.bias");
-  kin_load_floats(l, 3, (const size_t[]){1, 1, width}, &v->prefix, "embeddings.cls_token");
   kin_load_floats(l, 3, (const size_t[]){1, trained_grid * trained_grid + 1, width}, &positions,
                   "embeddings.position_embeddings");
-  kin_stack_load(l, &v->stack, "encoder.layer", &block_names);
+  load_prefix(l, v, positions);
+  load_positions(l, v, positions, trained_grid, has_registers(dir));
+  kin_stack_load(l, &v->stack, "encoder.layer", v->stack.gated ? &gated_names : &plain_names);
   if (final) kin_load_norm(l, width, v->stack.eps, &v->post_norm, "layernorm");
-  v->positions = kin_alloc_aligned(v->grid * v->grid * width * sizeof *v->positions);
-  if (l->status == KIN_OK && !v->positions) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for positions");
-  if (l->status == KIN_OK) {
-    for (size_t i = 0; i < width; i++) v->prefix[i] += positions[i];
-    if (v->grid == trained_grid)
-      memcpy(v->positions, positions + width, v->grid * v->grid * width * sizeof *positions);
-    else
-      interpolate_positions(positions + width, trained_grid, v->positions, v->grid, width);
-  }
   kin_free_aligned(positions);
   return l->status;
 }
 
 const kin_layout kin_layout_dinov2 = {
-    .name = "DINOv2 in transformers' layout (model_type \"dinov2\")",
+    .name = "DINOv2 in transformers' layout (model_type \"dinov2\" or \"dinov2_with_registers\")",
     .architecture = "dinov2",
+    .config_file = "config.json",
+    .pools = true,
     .matches = matches,
     .configure = configure,
     .load_image = load_image,

@@ -1,6 +1,7 @@
 /* Reading a tower's parameters out of safetensors. */
 #include "model/loader.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,33 @@ void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, 
   load_named(l, rank, shape, &weights, full);
   pack(l, (const float *const[]){weights}, 1, n, k, out);
   kin_free_aligned(weights);
+}
+
+void kin_load_transposed(kin_loader *l, size_t n, size_t k, kin_linear *out, const char *name, ...) {
+  FORMAT_NAME(full, name);
+  float *weights = NULL, *rows = kin_alloc_aligned(n * k * sizeof *rows);
+  if (l->status == KIN_OK && !rows) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for %s", full);
+  load_named(l, 2, (const size_t[]){k, n}, &weights, full);
+  for (size_t i = 0; l->status == KIN_OK && i < n; i++)
+    for (size_t j = 0; j < k; j++) rows[i * k + j] = weights[j * n + i];
+  pack(l, (const float *const[]){rows}, 1, n, k, out);
+  kin_free_aligned(weights), kin_free_aligned(rows);
+}
+
+void kin_load_packed(kin_loader *l, size_t n, size_t k, const float *weights, float *bias, kin_linear *out) {
+  pack(l, &weights, 1, n, k, out);
+  out->bias = bias;
+  if (bias) l->bytes += n * sizeof *bias;
+}
+
+kin_status kin_load_logit_scale(const kin_weights *weights, double *out, kin_error *err) {
+  const kin_tensor *t = kin_weights_find(weights, "logit_scale");
+  static const size_t one = 1;
+  float *value = NULL;
+  kin_status status = kin_weights_load(weights, "logit_scale", t ? t->rank == 1 : 0, &one, &value, err);
+  if (status == KIN_OK) *out = exp((double)*value);
+  kin_free_aligned(value);
+  return status;
 }
 
 void kin_linear_free(kin_linear *p) {

@@ -39,6 +39,14 @@ void kin_load_fused(kin_loader *l, size_t count, size_t n, size_t k, bool bias, 
 void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, size_t k, kin_linear *out,
                      const char *name, ...) KIN_PRINTF(7, 8);
 
+/* The tensor `name` [k][n], which a row vector is multiplied with from the left, no bias. */
+void kin_load_transposed(kin_loader *l, size_t n, size_t k, kin_linear *out, const char *name, ...) KIN_PRINTF(5, 6);
+/* Pack weights [n][k] that were read and changed by the caller; `bias` [n] (NULL: none) passes to `out`. */
+void kin_load_packed(kin_loader *l, size_t n, size_t k, const float *weights, float *bias, kin_linear *out);
+
+/* exp of the tensor logit_scale, which has one element. */
+kin_status kin_load_logit_scale(const kin_weights *weights, double *out, kin_error *err);
+
 void kin_linear_free(kin_linear *p);
 void kin_norm_free(kin_norm *p);
 

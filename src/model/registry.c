@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const kin_layout *const layouts[] = {&kin_layout_clip, &kin_layout_dinov2, &kin_layout_sentence};
+/* Of two layouts in one directory the first is taken. */
+static const kin_layout *const layouts[] = {&kin_layout_clip, &kin_layout_dinov2, &kin_layout_sentence,
+                                            &kin_layout_open_clip};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts, CONFIG_LIMIT = 1 << 20 };
 
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err) {
@@ -21,19 +23,95 @@ kin_status kin_parse_activation(const char *name, const char *file, kin_activati
   return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: hidden_act \"%s\" is not one of quick_gelu, gelu, relu", file, name);
 }
 
-static kin_status pick_layout(const kin_model_source *dir, const kin_layout **out, kin_error *err) {
-  char supported[512] = "";
-  for (size_t i = 0; i < LAYOUTS; i++) {
-    if (layouts[i]->matches(dir)) {
-      *out = layouts[i];
+kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err) {
+  static const char *const names[] = {"default", "cls", "mean", "cls+mean"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(names[i], name)) {
+      *out = (kin_pooling)i;
       return KIN_OK;
     }
+  return kin_fail(err, KIN_ERR_ARGUMENT, "pooling \"%s\" is not one of cls, mean, cls+mean", name);
+}
+
+/* ---------------------------------------------------------- picking a layout */
+
+/* What a directory holds for each layout. */
+typedef struct config {
+  char *path;
+  json_t *json; /* NULL: no such file */
+} config;
+
+static void configs_free(config *configs) {
+  for (size_t i = 0; i < LAYOUTS; i++) {
+    json_decref(configs[i].json);
+    free(configs[i].path);
+  }
+}
+
+static kin_status read_configs(const char *dir, config *configs, kin_error *err) {
+  bool any = false;
+  for (size_t i = 0; i < LAYOUTS; i++) {
+    config *c = &configs[i];
+    c->path = kin_format("%s/%s", dir, layouts[i]->config_file);
+    if (!c->path) return kin_fail(err, KIN_ERR_MEMORY, "no memory to open %s", dir);
+    if (i > 0 && !strcmp(layouts[i]->config_file, layouts[i - 1]->config_file)) {
+      c->json = json_incref(configs[i - 1].json);
+    } else if (kin_file_exists(c->path)) {
+      kin_status status = kin_json_load(c->path, CONFIG_LIMIT, &c->json, err);
+      if (status != KIN_OK) return status;
+    }
+    any = any || c->json;
+  }
+  if (any) return KIN_OK;
+  return kin_fail(err, KIN_ERR_IO, "%s: no model directory: it has no config.json or open_clip_config.json", dir);
+}
+
+static bool has_file(const char *dir, const char *name) {
+  char *path = kin_format("%s/%s", dir, name);
+  bool found = path && kin_file_exists(path);
+  free(path);
+  return found;
+}
+
+/* The first of the layout's own names for its weights that is there, or NULL. */
+static const char *weights_file(const kin_layout *layout, const char *dir) {
+  for (size_t i = 0; layout->weights_files && layout->weights_files[i]; i++)
+    if (has_file(dir, layout->weights_files[i])) return layout->weights_files[i];
+  return layout->weights_files ? layout->weights_files[0] : NULL;
+}
+
+static bool has_weights(const kin_layout *layout, const char *dir) {
+  const char *own = weights_file(layout, dir);
+  return own ? has_file(dir, own) : has_file(dir, "model.safetensors") || has_file(dir, "model.safetensors.index.json");
+}
+
+static kin_status unsupported(const char *dir, const config *configs, kin_error *err) {
+  char supported[512] = "";
+  const char *type = NULL;
+  for (size_t i = 0; i < LAYOUTS; i++) {
     size_t used = strlen(supported);
     snprintf(supported + used, sizeof supported - used, "%s%s", i ? "; " : "", layouts[i]->name);
+    if (!type) type = json_string_value(json_object_get(configs[i].json, "model_type"));
   }
-  const char *type = json_string_value(json_object_get(dir->config, "model_type"));
-  return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: model_type \"%s\" is not supported; supported are: %s",
-                  dir->config_path, type ? type : "(none)", supported);
+  return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: model_type \"%s\" is not supported; supported are: %s", dir,
+                  type ? type : "(none)", supported);
+}
+
+/* Sets dir->config and dir->config_path too. A directory may describe a model in one layout and hold its weights in
+ * another, so those that have weights come first. */
+static kin_status pick_layout(kin_model_source *dir, const config *configs, const kin_layout **out, kin_error *err) {
+  *out = NULL;
+  for (size_t i = 0; i < LAYOUTS; i++) {
+    if (!configs[i].json) continue;
+    kin_model_source source = *dir;
+    source.config = configs[i].json, source.config_path = configs[i].path;
+    if (!layouts[i]->matches(&source)) continue;
+    bool complete = has_weights(layouts[i], dir->path);
+    if (!complete && *out) continue;
+    *out = layouts[i], *dir = source;
+    if (complete) return KIN_OK;
+  }
+  return *out ? KIN_OK : unsupported(dir->path, configs, err);
 }
 
 /* ---------------------------------------------------- reading side by side */
@@ -79,11 +157,14 @@ static kin_status hash_model(const load *l, kin_error *err) {
   }
   kin_sha256_update(h, text, strlen(text));
   const kin_preprocess *p = &l->model->preprocess;
-  char steps[512];
+  char steps[600];
   int used = snprintf(steps, sizeof steps, "%d %zu %zux%zu %d %d %zux%zu %a %a,%a,%a %a,%a,%a", p->resize,
                       p->shortest_edge, p->resize_width, p->resize_height, (int)p->filter, p->center_crop,
                       p->crop_width, p->crop_height, (double)p->rescale, (double)p->mean[0], (double)p->mean[1],
                       (double)p->mean[2], (double)p->deviation[0], (double)p->deviation[1], (double)p->deviation[2]);
+  /* The default leaves ids as they were before there was a choice. */
+  if (l->dir->pooling > KIN_POOLING_CLS)
+    used += snprintf(steps + used, sizeof steps - (size_t)used, " pooling %d", (int)l->dir->pooling);
   kin_sha256_update(h, steps, (size_t)used);
   kin_weights_hash(l->dir->weights, h);
   kin_status status = hash_tokenizer(l->dir, h, err);
@@ -138,8 +219,8 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
 static kin_status check_image_size(const kin_model *model, const kin_model_source *dir, kin_error *err) {
   size_t crop = model->preprocess.crop_width;
   if (!model->info.image_size || crop == model->info.image_size) return KIN_OK;
-  return kin_fail(err, KIN_ERR_MISMATCH, "%s: preprocessor_config.json crops to %zu pixels, but config.json wants %zu",
-                  dir->path, crop, model->info.image_size);
+  return kin_fail(err, KIN_ERR_MISMATCH, "%s: pictures are cropped to %zu pixels, but %s wants %zu", dir->path, crop,
+                  dir->config_path, model->info.image_size);
 }
 
 static kin_status check_vocabulary(const kin_model *model, const kin_model_source *dir, kin_error *err) {
@@ -148,12 +229,16 @@ static kin_status check_vocabulary(const kin_model *model, const kin_model_sourc
                   dir->path, kin_tokenizer_vocabulary(model->tokenizer) - 1, model->info.vocabulary);
 }
 
-static kin_status read_model(kin_model *model, kin_model_source *dir, kin_error *err) {
-  const kin_layout *layout = NULL;
-  kin_status status = pick_layout(dir, &layout, err);
-  if (status == KIN_OK && layout->load_image) status = kin_preprocess_load(dir->path, &model->preprocess, err);
+static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_layout *layout, kin_error *err) {
+  kin_status status = KIN_OK;
   kin_weights *weights = NULL;
-  if (status == KIN_OK) status = kin_weights_open(dir->path, NULL, &weights, err);
+  if (dir->pooling != KIN_POOLING_DEFAULT && !layout->pools)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: a model of this kind (%s) has no choice of pooling", dir->path,
+                    layout->architecture);
+  if (layout->load_image)
+    status =
+        (layout->load_preprocess ? layout->load_preprocess : kin_preprocess_load)(dir->path, &model->preprocess, err);
+  if (status == KIN_OK) status = kin_weights_open(dir->path, weights_file(layout, dir->path), &weights, err);
   dir->weights = weights;
   if (status == KIN_OK) status = layout->configure(model, dir, err);
   if (status == KIN_OK) status = check_image_size(model, dir, err);
@@ -161,35 +246,42 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, kin_error 
   if (status == KIN_OK) status = check_vocabulary(model, dir, err);
   kin_weights_close(weights);
   if (status != KIN_OK) return status;
-  snprintf(model->info.architecture, sizeof model->info.architecture, "%s", layout->architecture);
+  if (!*model->info.architecture)
+    snprintf(model->info.architecture, sizeof model->info.architecture, "%s", layout->architecture);
   model->info.has_image = layout->load_image != NULL;
   model->info.has_text = layout->load_text != NULL;
   return KIN_OK;
 }
 
-kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out, kin_error *err) {
+kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_model_options *options, kin_model **out,
+                               kin_error *err) {
   *out = NULL;
+  kin_model_options o = options ? *options : (kin_model_options){0};
+  if ((unsigned)o.pooling > KIN_POOLING_CLS_MEAN)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "pooling %d is unknown", (int)o.pooling);
   kin_model *model = calloc(1, sizeof *model);
-  char *config_path = kin_format("%s/config.json", dir);
-  json_t *config = NULL;
-  kin_status status = KIN_OK;
   if (model) model->dir = kin_strdup(dir);
-  if (!model || !model->dir || !config_path) {
-    status = kin_fail(err, KIN_ERR_MEMORY, "no memory to open %s", dir);
-  } else {
-    model->context = context;
-    status = kin_json_load(config_path, CONFIG_LIMIT, &config, err);
+  if (!model || !model->dir) {
+    free(model);
+    return kin_fail(err, KIN_ERR_MEMORY, "no memory to open %s", dir);
   }
+  model->context = context;
+  config configs[LAYOUTS] = {0};
+  kin_model_source source = {.path = dir, .pooling = o.pooling};
+  const kin_layout *layout = NULL;
+  kin_status status = read_configs(dir, configs, err);
+  if (status == KIN_OK) status = pick_layout(&source, configs, &layout, err);
+  if (status == KIN_OK) status = read_model(model, &source, layout, err);
+  configs_free(configs);
   if (status == KIN_OK)
-    status = read_model(model, &(kin_model_source){.path = dir, .config_path = config_path, .config = config}, err);
-  json_decref(config);
-  free(config_path);
-  if (status != KIN_OK) {
+    *out = model;
+  else
     kin_model_close(model);
-    return status;
-  }
-  *out = model;
-  return KIN_OK;
+  return status;
+}
+
+kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out, kin_error *err) {
+  return kin_model_open_with(context, dir, NULL, out, err);
 }
 
 void kin_model_close(kin_model *model) {

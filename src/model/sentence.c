@@ -350,6 +350,7 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
 const kin_layout kin_layout_sentence = {
     .name = "BERT, DistilBERT, RoBERTa, XLM-RoBERTa in sentence-transformers' layout",
     .architecture = "sentence",
+    .config_file = "config.json",
     .matches = matches,
     .configure = configure,
     .hash = hash_modules,

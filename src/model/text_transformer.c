@@ -1,4 +1,5 @@
-/* A text transformer's forward pass. Texts are packed by their true length: no padding is computed. */
+/* A text transformer: reading CLIP's, and the forward pass. Texts are packed by their true length: no padding is
+ * computed. */
 #include "model/text_transformer.h"
 
 #include <math.h>
@@ -6,6 +7,26 @@
 #include <string.h>
 
 enum { GROUP_ROWS = 1024 };
+
+void kin_text_describe(const kin_text_transformer *t, kin_model_info *info) {
+  info->text_context = t->context, info->vocabulary = t->vocabulary;
+  info->text_layers = t->stack.layers, info->text_width = t->stack.width, info->text_heads = t->stack.heads;
+}
+
+kin_status kin_text_load_clip(kin_loader *l, kin_text_transformer *t, const kin_text_names *names) {
+  size_t width = t->stack.width;
+  kin_load_floats(l, 2, (const size_t[]){t->vocabulary, width}, &t->tokens, "%s", names->tokens);
+  kin_load_floats(l, 2, (const size_t[]){t->context, width}, &t->positions, "%s", names->positions);
+  kin_stack_load(l, &t->stack, names->blocks, names->block);
+  kin_load_norm(l, width, t->stack.eps, &t->final_norm, "%s", names->final_norm);
+  kin_linear *projection = &t->projections[0];
+  t->n_projections = 1;
+  if (names->projection_transposed)
+    kin_load_transposed(l, t->dim, width, projection, "%s", names->projection);
+  else
+    kin_load_matrix(l, 2, (const size_t[]){t->dim, width}, t->dim, width, projection, "%s", names->projection);
+  return l->status;
+}
 
 /* The row that becomes the vector. */
 static size_t pooled_row(const kin_text_transformer *t, const int32_t *ids, size_t length) {

@@ -28,6 +28,18 @@ typedef struct kin_text_transformer {
   kin_workspace_cache cache;
 } kin_text_transformer;
 
+/* How a layout of CLIP spells the tower's tensors; as kin_vision_names. */
+typedef struct kin_text_names {
+  const char *tokens, *positions, *blocks, *final_norm, *projection;
+  bool projection_transposed;
+  const kin_block_names *block;
+} kin_text_names;
+
+/* The tower's sizes into *info, all but dim. */
+void kin_text_describe(const kin_text_transformer *t, kin_model_info *info);
+/* Read the tensors of CLIP's tower, whose sizes are set. */
+kin_status kin_text_load_clip(kin_loader *l, kin_text_transformer *t, const kin_text_names *names);
+
 /* A kin_text_tower's functions; `self` is a kin_text_transformer, allocated with calloc. */
 kin_status kin_text_encode(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
                            size_t n, float *out, kin_error *err);

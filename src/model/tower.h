@@ -35,25 +35,32 @@ struct kin_model {
 /* A model directory while it is being read. */
 typedef struct kin_model_source {
   const char *path;
-  const char *config_path;
+  const char *config_path; /* of the layout's config_file */
   const json_t *config;
   const kin_weights *weights;
+  kin_pooling pooling;
 } kin_model_source;
 
 typedef struct kin_layout {
   const char *name;         /* as in messages: "CLIP (transformers)" */
-  const char *architecture; /* kin_model_info.architecture */
+  const char *architecture; /* kin_model_info.architecture, where configure leaves it empty */
+  const char *config_file;  /* in the model directory */
+  /* The names that its weights may have, ended by NULL; NULL: model.safetensors or the shards of its index. */
+  const char *const *weights_files;
+  bool pools; /* has a choice of kin_pooling */
   bool (*matches)(const kin_model_source *dir);
+  /* NULL: as preprocessor_config.json says. */
+  kin_status (*load_preprocess)(const char *dir, kin_preprocess *out, kin_error *err);
   /* Sizes into model->info, checked. */
   kin_status (*configure)(kin_model *model, const kin_model_source *dir, kin_error *err);
   /* Feed what decides the vectors beyond config, weights and tokenizer; NULL: nothing. */
   kin_status (*hash)(const kin_model_source *dir, kin_sha256 *h, kin_error *err);
-  /* Each reads a tower; NULL: the layout has no such tower. */
+  /* Each reads a tower, model->preprocess being set; NULL: the layout has no such tower. */
   kin_status (*load_image)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
   kin_status (*load_text)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
 } kin_layout;
 
-extern const kin_layout kin_layout_clip, kin_layout_dinov2, kin_layout_sentence;
+extern const kin_layout kin_layout_clip, kin_layout_open_clip, kin_layout_dinov2, kin_layout_sentence;
 
 /* "quick_gelu", "gelu" and so on, or KIN_ERR_UNSUPPORTED naming the file. */
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err);

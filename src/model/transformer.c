@@ -9,10 +9,18 @@
 static void load_block(kin_loader *l, const kin_stack *s, const char *prefix, const kin_block_names *names,
                        kin_block *b) {
   kin_load_norm(l, s->width, s->eps, &b->norm1, "%s%s", prefix, names->norm1);
-  kin_load_fused(l, 3, s->width, s->width, true, prefix, (const char *const[]){names->q, names->k, names->v}, &b->qkv);
+  if (names->qkv_weight) {
+    size_t three = 3 * s->width;
+    kin_load_matrix(l, 2, (const size_t[]){three, s->width}, three, s->width, &b->qkv, "%s%s", prefix,
+                    names->qkv_weight);
+    kin_load_floats(l, 1, &three, &b->qkv.bias, "%s%s", prefix, names->qkv_bias);
+  } else {
+    const char *const parts[] = {names->q, names->k, names->v};
+    kin_load_fused(l, 3, s->width, s->width, true, prefix, parts, &b->qkv);
+  }
   kin_load_linear(l, s->width, s->width, true, &b->out, "%s%s", prefix, names->out);
   kin_load_norm(l, s->width, s->eps, &b->norm2, "%s%s", prefix, names->norm2);
-  kin_load_linear(l, s->hidden, s->width, true, &b->up, "%s%s", prefix, names->up);
+  kin_load_linear(l, s->gated ? 2 * s->hidden : s->hidden, s->width, true, &b->up, "%s%s", prefix, names->up);
   kin_load_linear(l, s->width, s->hidden, true, &b->down, "%s%s", prefix, names->down);
   if (names->scale1) kin_load_floats(l, 1, &s->width, &b->scale1, "%s%s", prefix, names->scale1);
   if (names->scale2) kin_load_floats(l, 1, &s->width, &b->scale2, "%s%s", prefix, names->scale2);
@@ -52,7 +60,8 @@ static void workspace_free(kin_workspace *w) {
 
 kin_workspace *kin_workspace_take(kin_workspace_cache *cache, const kin_stack *stack, size_t rows, size_t wide) {
   kin_workspace *w = atomic_exchange(&cache->kept, NULL);
-  size_t wide_ld = kin_row_stride(stack->hidden > wide ? stack->hidden : wide);
+  size_t up = stack->gated ? 2 * stack->hidden : stack->hidden;
+  size_t wide_ld = kin_row_stride(up > wide ? up : wide);
   if (w && w->rows >= rows && w->wide_ld >= wide_ld) return w;
   workspace_free(w);
   w = calloc(1, sizeof *w);
@@ -94,7 +103,7 @@ typedef struct norm_rows {
   float *out;
 } norm_rows;
 
-enum { NORM_ROWS = 32 };
+enum { NORM_ROWS = 32 }; /* of a task */
 
 static void run_norm_rows(void *arg, size_t task) {
   const norm_rows *t = arg;
@@ -133,10 +142,30 @@ static void part_output(const kin_context *context, const kin_stack *s, const ki
   if (s->post_norm) kin_norm_rows(context, norm, rows, s->width, w->x, w->ld, w->x, w->ld);
 }
 
+typedef struct gate_rows {
+  const kin_kernels *kernels;
+  size_t rows, n, ld;
+  float *x;
+} gate_rows;
+
+static void run_gate_rows(void *arg, size_t task) {
+  const gate_rows *t = arg;
+  size_t end = (task + 1) * NORM_ROWS < t->rows ? (task + 1) * NORM_ROWS : t->rows;
+  for (size_t r = task * NORM_ROWS; r < end; r++) {
+    float *x = t->x + r * t->ld;
+    t->kernels->gate(x, x + t->n, t->n, x);
+  }
+}
+
 static void feed_forward(const kin_context *context, const kin_stack *s, const kin_block *b, kin_workspace *w,
                          size_t rows) {
   const float *input = part_input(context, s, &b->norm2, w, rows);
-  kin_gemm(context, rows, input, w->ld, &b->up.w, w->wide, w->wide_ld, &(kin_tail){.bias = b->up.bias, .act = s->act});
+  kin_gemm(context, rows, input, w->ld, &b->up.w, w->wide, w->wide_ld,
+           &(kin_tail){.bias = b->up.bias, .act = s->gated ? KIN_ACT_NONE : s->act});
+  if (s->gated) {
+    gate_rows t = {context->kernels, rows, s->hidden, w->wide_ld, w->wide};
+    kin_parallel_for(context->pool, (rows + NORM_ROWS - 1) / NORM_ROWS, run_gate_rows, &t);
+  }
   add_product(context, w, rows, w->wide, w->wide_ld, &b->down, b->scale2);
   part_output(context, s, &b->norm2, w, rows);
 }

@@ -13,6 +13,7 @@ typedef struct kin_block {
 typedef struct kin_stack {
   size_t width, heads, hidden, layers; /* `hidden`: of the feed-forward part */
   kin_activation act;
+  bool gated; /* SwiGLU: down(silu(first half of up) * second half), `act` unused */
   bool causal;
   bool post_norm; /* norm1 and norm2 follow attention and feed-forward, on the sum with the residual */
   double eps;
@@ -22,7 +23,8 @@ typedef struct kin_stack {
 /* How a layout spells a block's tensors, below PREFIX.N. */
 typedef struct kin_block_names {
   const char *norm1, *q, *k, *v, *out, *norm2, *up, *down;
-  const char *scale1, *scale2; /* NULL: no layer scale */
+  const char *qkv_weight, *qkv_bias; /* instead of q, k and v where one tensor holds them all */
+  const char *scale1, *scale2;       /* NULL: no layer scale */
 } kin_block_names;
 
 /* Read blocks 0 .. layers - 1 ("PREFIX.N.NAME.weight"); the other fields are set by the caller. */

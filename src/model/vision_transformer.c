@@ -1,4 +1,4 @@
-/* The vision transformer's forward pass. */
+/* The vision transformer: reading CLIP's, and the forward pass. */
 #include "model/vision_transformer.h"
 
 #include <stdlib.h>
@@ -7,10 +7,27 @@
 /* Rows that go through the blocks at once: more would leave the caches, fewer would starve the threads. */
 enum { GROUP_ROWS = 1024, GROUP_ROWS_PER_THREAD = 128 };
 
-void kin_vision_set_normalise(kin_vision_transformer *v, const kin_preprocess *p) {
-  for (size_t c = 0; c < 3; c++)
-    for (size_t level = 0; level < 256; level++)
-      v->normalise[c][level] = ((float)((double)level * (double)p->rescale) - p->mean[c]) / p->deviation[c];
+void kin_vision_describe(const kin_vision_transformer *v, kin_model_info *info) {
+  info->image_size = v->image_size, info->patch_size = v->patch;
+  info->image_layers = v->stack.layers, info->image_width = v->stack.width, info->image_heads = v->stack.heads;
+}
+
+kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const kin_vision_names *names) {
+  size_t width = v->stack.width, patches = v->grid * v->grid, p = v->patch;
+  kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed, "%s", names->embed);
+  kin_load_floats(l, 1, &width, &v->prefix, "%s", names->class_token);
+  kin_load_floats(l, 2, (const size_t[]){patches + 1, width}, &v->positions, "%s", names->positions);
+  kin_load_norm(l, width, v->stack.eps, &v->pre_norm, "%s", names->pre_norm);
+  kin_stack_load(l, &v->stack, names->blocks, names->block);
+  kin_load_norm(l, width, v->stack.eps, &v->post_norm, "%s", names->post_norm);
+  if (names->projection_transposed)
+    kin_load_transposed(l, v->dim, width, &v->projection, "%s", names->projection);
+  else
+    kin_load_matrix(l, 2, (const size_t[]){v->dim, width}, v->dim, width, &v->projection, "%s", names->projection);
+  if (l->status != KIN_OK) return l->status;
+  for (size_t i = 0; i < width; i++) v->prefix[i] += v->positions[i];
+  memmove(v->positions, v->positions + width, patches * width * sizeof *v->positions);
+  return KIN_OK;
 }
 
 typedef struct input {
@@ -46,6 +63,51 @@ static void place_tokens(void *arg, size_t image) {
     in->kernels->add(in->w->next + (image * patches + t) * ld, v->positions + t * width, width, row);
 }
 
+typedef struct pool {
+  const kin_vision_transformer *v;
+  const kin_kernels *kernels;
+  const kin_workspace *w;
+  float *out;
+} pool;
+
+/* One picture's vector out of all its rows, which are normed. */
+static void pool_rows(void *arg, size_t image) {
+  const pool *t = arg;
+  const kin_vision_transformer *v = t->v;
+  size_t patches = v->grid * v->grid, width = v->stack.width, ld = t->w->ld;
+  const float *row = t->w->x + image * (v->prefix_tokens + patches) * ld;
+  float *mean = t->out + image * v->dim;
+  if (v->pooling == KIN_POOLING_CLS_MEAN) {
+    memcpy(mean, row, width * sizeof *mean);
+    mean += width;
+  }
+  memcpy(mean, row + v->prefix_tokens * ld, width * sizeof *mean);
+  for (size_t i = 1; i < patches; i++) t->kernels->add(mean, row + (v->prefix_tokens + i) * ld, width, mean);
+  t->kernels->scale(mean, 1.0f / (float)patches, width);
+}
+
+/* Tokens in w->x -> vectors. */
+static kin_status finish_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w, size_t n,
+                               size_t *starts, size_t *pooled, float *out, kin_error *err) {
+  size_t tokens = v->prefix_tokens + v->grid * v->grid, width = v->stack.width;
+  bool class_only = v->pooling == KIN_POOLING_CLS;
+  for (size_t i = 0; i <= n; i++) starts[i] = i * tokens;
+  memset(pooled, 0, n * sizeof *pooled);
+  kin_status status = kin_stack_forward(context, &v->stack, w, starts, n, class_only ? pooled : NULL, err);
+  if (status != KIN_OK) return status;
+  if (v->post_norm.weight)
+    kin_norm_rows(context, &v->post_norm, class_only ? n : n * tokens, width, w->x, w->ld, w->x, w->ld);
+  if (!class_only) {
+    pool t = {v, context->kernels, w, out};
+    kin_parallel_for(context->pool, n, pool_rows, &t);
+  } else if (v->projection.w.panels) {
+    kin_gemm(context, n, w->x, w->ld, &v->projection.w, out, v->dim, NULL);
+  } else {
+    for (size_t i = 0; i < n; i++) memcpy(out + i * v->dim, w->x + i * w->ld, v->dim * sizeof *out);
+  }
+  return KIN_OK;
+}
+
 static kin_status encode_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w,
                                const uint8_t *crops, size_t n, size_t *starts, size_t *pooled, float *out,
                                kin_error *err) {
@@ -55,17 +117,7 @@ static kin_status encode_group(const kin_vision_transformer *v, const kin_contex
   kin_gemm(context, n * patches, w->wide, w->wide_ld, &v->embed.w, w->next, w->ld, &(kin_tail){.bias = v->embed.bias});
   kin_parallel_for(context->pool, n, place_tokens, &in);
   if (v->pre_norm.weight) kin_norm_rows(context, &v->pre_norm, n * tokens, width, w->x, w->ld, w->x, w->ld);
-  for (size_t i = 0; i <= n; i++) starts[i] = i * tokens;
-  memset(pooled, 0, n * sizeof *pooled);
-  kin_status status = kin_stack_forward(context, &v->stack, w, starts, n, pooled, err);
-  if (status != KIN_OK) return status;
-  if (v->post_norm.weight) kin_norm_rows(context, &v->post_norm, n, width, w->x, w->ld, w->x, w->ld);
-  if (v->projection.w.panels) {
-    kin_gemm(context, n, w->x, w->ld, &v->projection.w, out, v->dim, NULL);
-  } else {
-    for (size_t i = 0; i < n; i++) memcpy(out + i * v->dim, w->x + i * w->ld, v->dim * sizeof *out);
-  }
-  return KIN_OK;
+  return finish_group(v, context, w, n, starts, pooled, out, err);
 }
 
 kin_status kin_vision_encode(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,

@@ -1,4 +1,4 @@
-/* The vision transformer: patches -> blocks -> the class token's row. */
+/* The vision transformer: patches -> blocks -> the class token's row, the mean of the patches' rows, or both. */
 #ifndef KIN_VISION_TRANSFORMER_H
 #define KIN_VISION_TRANSFORMER_H
 
@@ -9,9 +9,10 @@ typedef struct kin_vision_transformer {
   size_t image_size, patch, grid; /* grid: patches along a side */
   size_t prefix_tokens;           /* before the patches: class token, registers */
   size_t dim;                     /* floats in a vector */
+  kin_pooling pooling;            /* never DEFAULT */
   kin_stack stack;
   kin_linear embed;  /* [width][3 * patch * patch] */
-  float *prefix;     /* [prefix_tokens][width], with the class token's position added */
+  float *prefix;     /* [prefix_tokens][width]: class token with its position added, registers */
   float *positions;  /* [grid * grid][width] */
   kin_norm pre_norm; /* weight NULL: none */
   kin_norm post_norm;
@@ -20,7 +21,20 @@ typedef struct kin_vision_transformer {
   kin_workspace_cache cache;
 } kin_vision_transformer;
 
-void kin_vision_set_normalise(kin_vision_transformer *v, const kin_preprocess *p);
+/* How a layout of CLIP spells the tower's tensors. */
+typedef struct kin_vision_names {
+  const char *embed, *class_token, *positions; /* whole names */
+  const char *pre_norm, *post_norm;            /* without .weight and .bias */
+  const char *blocks;                          /* before the block's number */
+  const char *projection;                      /* whole name */
+  bool projection_transposed;                  /* [width][dim] */
+  const kin_block_names *block;
+} kin_vision_names;
+
+/* The tower's sizes into *info, all but dim. */
+void kin_vision_describe(const kin_vision_transformer *v, kin_model_info *info);
+/* Read the tensors of CLIP's tower, whose sizes are set. */
+kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const kin_vision_names *names);
 /* A kin_image_tower's functions; `self` is a kin_vision_transformer, allocated with calloc. */
 kin_status kin_vision_encode(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
                              kin_error *err);

@@ -2,9 +2,10 @@
 
     python3 make_model_refs.py --tokenizer DIR [MODEL...]
 
-Needs torch, transformers, Pillow and pillow-heif; DIR holds CLIP's vocab.json and merges.txt. For each table in
+Needs torch, transformers, open_clip, Pillow and pillow-heif; DIR holds CLIP's vocab.json and merges.txt. For each table in
 tests/data/seeded this writes MODEL.json (the inputs, token ids, the SHA-256 of the weight file) and the vectors
-as raw little-endian float32, one row an input: MODEL.images.f32, MODEL.texts.f32. The reference's own code runs
+as raw little-endian float32, one row an input: MODEL.images.f32, MODEL.texts.f32, and of small DINOv2
+models MODEL.mean.f32, the mean of the patch tokens. The reference's own code runs
 in float64, so that its rounding doesn't count against ours; how far its float32 is from that is printed, as are
 the cosines between different inputs.
 """
@@ -14,6 +15,7 @@ import json
 import pathlib
 import tempfile
 
+import open_clip
 import pillow_heif
 import torch
 import transformers
@@ -57,17 +59,55 @@ class Clip:
         return torch.cat([tensor(self.model.get_text_features(torch.tensor([self.ids(t)]))) for t in texts])
 
 
-class Dinov2:
+class OpenClip:
+    """Pads texts with 0 to 77 tokens, as open_clip's own tokenizer does."""
+
     def __init__(self, folder, dtype):
-        self.model = transformers.Dinov2Model.from_pretrained(folder, dtype=dtype).to(dtype).eval()
-        self.processor = transformers.BitImageProcessorPil.from_pretrained(folder)
+        model, _, self.preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+        self.model = model.to(dtype).eval()
+        self.dtype = dtype
+        self.tokenizer = transformers.CLIPTokenizer.from_pretrained(folder)
 
     def images(self, pictures):
+        return self.model.encode_image(torch.stack([self.preprocess(p) for p in pictures]).to(self.dtype))
+
+    def ids(self, text):
+        return self.tokenizer(text, truncation=True, max_length=77)["input_ids"]
+
+    def texts(self, texts):
+        rows = [self.ids(t) for t in texts]
+        return self.model.encode_text(torch.tensor([row + [0] * (77 - len(row)) for row in rows]))
+
+
+class Dinov2:
+    kind = transformers.Dinov2Model
+
+    def __init__(self, folder, dtype):
+        self.model = self.kind.from_pretrained(folder, dtype=dtype).to(dtype).eval()
+        self.processor = transformers.BitImageProcessorPil.from_pretrained(folder)
+
+    def tokens(self, pictures):
         pixels = self.processor(pictures, return_tensors="pt")["pixel_values"].to(self.model.dtype)
-        return self.model(pixels).last_hidden_state[:, 0]
+        return self.model(pixels).last_hidden_state
+
+    def images(self, pictures):
+        return self.tokens(pictures)[:, 0]
+
+    def mean(self, pictures):
+        return self.tokens(pictures)[:, 1 + getattr(self.model.config, "num_register_tokens", 0):].mean(dim=1)
 
 
-FAMILIES = {"clip": Clip, "dinov2": Dinov2}
+class Dinov2WithRegisters(Dinov2):
+    kind = transformers.Dinov2WithRegistersModel
+
+
+FAMILIES = {"clip": Clip, "dinov2": Dinov2, "dinov2_with_registers": Dinov2WithRegisters}
+
+
+def family_of(spec):
+    if "open_clip_config.json" in spec["files"]:
+        return OpenClip
+    return FAMILIES[spec["files"]["config.json"]["model_type"]]
 
 
 def report(label, single, double):
@@ -79,7 +119,7 @@ def report(label, single, double):
 
 
 def embed(name, spec, folder):
-    family = FAMILIES[spec["files"]["config.json"]["model_type"]]
+    family = family_of(spec)
     single, double = family(folder, torch.float32), family(folder, torch.float64)
     names, images = pictures()
     out = {"model": name, "images": names}
@@ -87,6 +127,8 @@ def embed(name, spec, folder):
     if hasattr(double, "texts"):
         out |= {"texts": texts(), "ids": [double.ids(t) for t in texts()]}
         jobs.append(("texts", texts()))
+    if hasattr(double, "mean") and name.endswith("-tiny"):
+        jobs.append(("mean", images))
     for label, inputs in jobs:
         vectors = getattr(double, label)(inputs)
         report(label, getattr(single, label)(inputs), vectors)

@@ -1,6 +1,6 @@
 """Write the tables of seeded weights, tests/data/seeded/*.json, from the reference models' own parameter lists.
 
-Needs transformers. A table holds the directory's JSON files and, for each tensor, its shape and the
+Needs transformers and open_clip. A table holds the directory's JSON files and, for each tensor, its shape and the
 mean and standard deviation of its values. The deviations are chosen so that different photos (and texts) give
 clearly different vectors, which the usual initialisation does not: see RULES.
 """
@@ -10,6 +10,7 @@ import pathlib
 import re
 import tempfile
 
+import open_clip
 import safetensors
 import transformers
 
@@ -50,6 +51,27 @@ RULES = {
         (r"fc1\.weight|weights_in\.weight", 0.0, 1.2, LINEAR),
         (r"bias", 0.0, 0.05, PLAIN),
     ],
+    # The ResNet's batch norms have statistics, scales and shifts that all matter. Shifts below zero let few units
+    # through each ReLU: else everything would lie in one quadrant and all pictures alike.
+    "open_clip": [
+        (r"logit_scale", 4.6, 0.0, PLAIN),
+        (r"running_mean", 0.0, 0.3, PLAIN),
+        (r"running_var", 1.0, 0.25, PLAIN),
+        (r"visual\..*(bn\d|downsample\.1)\.weight", 1.0, 0.2, PLAIN),
+        (r"visual\..*bn3\.bias", -0.6, 0.3, PLAIN),
+        (r"visual\..*(bn\d|downsample\.1)\.bias", -0.3, 0.3, PLAIN),
+        (r"ln_\w+\.bias", 0.0, 0.1, PLAIN),
+        (r"ln_\w+\.weight", 1.0, 0.2, PLAIN),
+        (r"class_embedding|positional_embedding", 0.0, 0.3, PLAIN),
+        (r"token_embedding\.weight", 0.0, 1.0, PLAIN),
+        (r"visual\..*(conv\d|downsample\.0)\.weight", 0.0, 1.4, LINEAR),
+        (r"[qk]_proj\.weight", 0.0, 1.7, LINEAR),
+        (r"in_proj_weight", 0.0, 1.5, LINEAR),
+        (r"c_fc\.weight", 0.0, 1.2, LINEAR),
+        (r"(v|c|out)_proj\.weight", 0.0, 1.0, LINEAR),
+        (r"(visual\.proj|text_projection)$", 0.0, 1.0, LINEAR),
+        (r"bias", 0.0, 0.05, PLAIN),
+    ],
 }
 
 
@@ -65,7 +87,7 @@ def fold(rows):
     """Rows that differ only in one number of the name (the layer) become one row with a range."""
     groups, out = {}, []
     for r in rows:
-        match = re.fullmatch(r"(.*(?:layers|layer|resblocks)\.)(\d+)(\..*)", r["name"])
+        match = re.fullmatch(r"(.*(?:layers|layer\d?|resblocks)\.)(\d+)(\..*)", r["name"])
         if match:
             key = json.dumps({**r, "name": match[1] + "{}" + match[3]})
             groups.setdefault(key, []).append(int(match[2]))
@@ -85,13 +107,13 @@ def file_shapes(model):
             return {name: f.get_slice(name).get_shape() for name in f.keys()}
 
 
-def write(name, rules, model, files, extra=()):
-    rows = [row(rules, n, shape) for n, shape in file_shapes(model).items()]
-    spec = {"seed": f"kindred/{name}", "weights": "model.safetensors", "files": files}
+def write(name, rules, shapes, files, extra=(), weights="model.safetensors"):
+    rows = [row(rules, n, shape) for n, shape in shapes.items()]
+    spec = {"seed": f"kindred/{name}", "weights": weights, "files": files}
     head = json.dumps(spec)[:-1]
     lines = ",\n  ".join(json.dumps(r) for r in fold(rows) + list(extra))
     (OUT / f"{name}.json").write_text(f'{head}, "tensors": [\n  {lines}\n]}}\n')
-    print(name, sum(p.numel() for p in model.parameters()))
+    print(name, sum(math.prod(shape) for shape in shapes.values()))
 
 
 def preprocessor(kind, resize, crop, family):
@@ -108,14 +130,38 @@ def clip(name, config, processor):
     positions = [("text_model", model.config.text_config.max_position_embeddings),
                  ("vision_model", (vision.image_size // vision.patch_size) ** 2 + 1)]
     extra = [{"name": f"{tower}.embeddings.position_ids", "shape": [1, n], "dtype": "I64"} for tower, n in positions]
-    write(name, RULES["clip"], model, {"config.json": config, "preprocessor_config.json": processor}, extra)
+    write(name, RULES["clip"], file_shapes(model), {"config.json": config, "preprocessor_config.json": processor}, extra)
 
 
 def dinov2(name, config, resize=256, crop=224):
-    model = transformers.Dinov2Model(transformers.Dinov2Config(**config))
+    registers = config["model_type"] == "dinov2_with_registers"
+    model = (transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**config)) if registers
+             else transformers.Dinov2Model(transformers.Dinov2Config(**config)))
     files = {"config.json": config,
              "preprocessor_config.json": preprocessor("BitImageProcessor", resize, crop, "imagenet")}
-    write(name, RULES["dinov2"], model, files)
+    write(name, RULES["dinov2"], file_shapes(model), files)
+
+
+def dinov2_config(width, layers, heads, image_size=518, registers=None, **others):
+    """As the original directories spell it."""
+    kind = "Dinov2Model" if registers is None else "Dinov2WithRegistersModel"
+    return {"architectures": [kind], "model_type": "dinov2" if registers is None else "dinov2_with_registers",
+            "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "mlp_ratio": 4,
+            "hidden_act": "gelu", "layer_norm_eps": 1e-06, "image_size": image_size, "patch_size": 14,
+            "num_channels": 3, "qkv_bias": True, "layerscale_value": 1.0, "use_swiglu_ffn": False,
+            **({} if registers is None else {"num_register_tokens": registers}), **others}
+
+
+def clip_of_open_clip(name, config, preprocess=None):
+    """open_clip's CLIP; the files have OpenAI's names. The count of batches is an I64 in real files too."""
+    model = open_clip.model.CLIP(**config)
+    shapes = {n: list(t.shape) for n, t in model.state_dict().items()}
+    counts = [n for n in shapes if n.endswith("num_batches_tracked")]
+    mean, deviation = NORMALISE["clip"]
+    files = {"open_clip_config.json": {"model_cfg": config, "preprocess_cfg": {
+        "mean": mean, "std": deviation, **(preprocess or {"interpolation": "bicubic", "resize_mode": "shortest"})}}}
+    write(name, RULES["open_clip"], {n: shape for n, shape in shapes.items() if n not in counts}, files,
+          fold([{"name": n, "shape": [], "dtype": "I64"} for n in counts]), "open_clip_model.safetensors")
 
 
 def main():
@@ -145,16 +191,22 @@ def main():
                             "layer_norm_eps": 1e-06, "model_type": "clip_vision_model", "num_attention_heads": 3,
                             "num_hidden_layers": 3, "patch_size": 16}},
          preprocessor("CLIPImageProcessor", 80, 80, "clip"))
-    dinov2("dinov2-small",
-           {"architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": 384, "num_hidden_layers": 12,
-            "num_attention_heads": 6, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-06,
-            "image_size": 518, "patch_size": 14, "num_channels": 3, "qkv_bias": True, "layerscale_value": 1.0,
-            "use_swiglu_ffn": False})
-    dinov2("dinov2-tiny",
-           {"architectures": ["Dinov2Model"], "model_type": "dinov2", "hidden_size": 96, "num_hidden_layers": 3,
-            "num_attention_heads": 2, "mlp_ratio": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-06,
-            "image_size": 70, "patch_size": 14, "num_channels": 3, "qkv_bias": True, "layerscale_value": 1.0,
-            "use_swiglu_ffn": False}, 98, 98)
+    dinov2("dinov2-small", dinov2_config(384, 12, 6))
+    dinov2("dinov2-base", dinov2_config(768, 12, 12))
+    dinov2("dinov2-tiny", dinov2_config(96, 3, 2, 70, mlp_ratio=3), 98, 98)
+    # Positions for a smaller grid than the file's, and for a larger one.
+    dinov2("dinov2-swiglu-tiny", dinov2_config(104, 3, 2, 182, use_swiglu_ffn=True), 98, 98)
+    dinov2("dinov2-registers-tiny", dinov2_config(96, 3, 3, 182, registers=4), 98, 98)
+    dinov2("dinov2-registers-swiglu-tiny", dinov2_config(96, 2, 2, 70, registers=3, use_swiglu_ffn=True), 98, 98)
+    text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
+    clip_of_open_clip("clip-rn50", {"embed_dim": 1024, "quick_gelu": True, "text_cfg": text, "vision_cfg": {
+        "image_size": 224, "layers": [3, 4, 6, 3], "width": 64, "patch_size": None}})
+    small = {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 2, "layers": 2}
+    # Widths that fill no panel, as RN50x4 has them, and a tower of more blocks at another size.
+    clip_of_open_clip("clip-rn-tiny", {"embed_dim": 56, "quick_gelu": True, "text_cfg": small, "vision_cfg": {
+        "image_size": 96, "layers": [1, 2, 2, 1], "width": 20, "patch_size": None}})
+    clip_of_open_clip("clip-open-tiny", {"embed_dim": 48, "text_cfg": small, "vision_cfg": {
+        "image_size": 84, "layers": 3, "width": 96, "head_width": 32, "mlp_ratio": 3.5, "patch_size": 14}}, {})
 
 
 if __name__ == "__main__":
