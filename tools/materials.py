@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 
-from material import fetch, focus, minilm, photos, vocabularies
+from material import e5, fetch, focus, minilm, photos, vocabularies
 
 # name: (recipe, its revision: raise it to rebuild what lies in users' caches, what it is)
 MATERIALS = {
@@ -23,6 +23,7 @@ MATERIALS = {
     "gcompris-photos": (photos.build, 2, "246 real photos in labelled folders (44 MB download, 13 MB)"),
     "clip-vocab": (vocabularies.build_clip, 1, "CLIP's tokenizer files (2 MB download, 4 MB)"),
     "e5-vocab": (vocabularies.build_e5, 1, "multilingual-e5-small's tokenizer.json (91 MB download, 10 MB)"),
+    "e5-small": (e5.build, 1, "the real multilingual-e5-small, rounded to four bits (91 MB download, 246 MB)"),
     "minilm": (minilm.build, 1, "the real all-MiniLM-L6-v2 (83 MB download, 92 MB)"),
 }
 STAMP = ".material"

@@ -42,6 +42,31 @@ char *test_source_path(const char *relative) {
   return path;
 }
 
+char *test_material(const char *name) {
+  const char *cache = getenv("KINDRED_CACHE");
+  char *path = cache ? kin_format("%s/%s", cache, name) : NULL;
+  char *stamp = path ? kin_format("%s/.material", path) : NULL;
+  const bool there = stamp && kin_file_exists(stamp);
+  free(stamp);
+  if (there) return path;
+  free(path);
+  return NULL;
+}
+
+size_t test_read_lines(const char *relative, char **lines, size_t most) {
+  char *path = test_source_path(relative), *text, *rest = NULL;
+  size_t size, n = 0;
+  kin_error err;
+  test_assert_ok(kin_read_file(path, 1u << 24, &text, &size, &err), &err);
+  for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    assert_true(n < most);
+    lines[n] = kin_strdup(line);
+    assert_non_null(lines[n++]);
+  }
+  free(text), free(path);
+  return n;
+}
+
 void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part) {
   if (status != expected)
     fail_msg("got %s, expected %s; message: %s", kin_status_name(status), kin_status_name(expected),

@@ -19,6 +19,11 @@ void test_remove_tree(const char *path);
 void test_write_file(const char *folder, const char *name, const void *data, size_t size);
 /* KINDRED_SOURCE/relative: a committed file. Release with free. */
 char *test_source_path(const char *relative);
+/* A material's folder in the cache (tools/materials.py), or NULL where it hasn't been fetched. Release with free. */
+char *test_material(const char *name);
+/* The lines of a committed text file, at most `most`, without their ends; returns how many. Release each, and nothing
+ * else, with free. */
+size_t test_read_lines(const char *relative, char **lines, size_t most);
 
 /* Assert that `status` is `expected` and that the message holds `part`. */
 void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part);

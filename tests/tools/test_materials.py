@@ -14,7 +14,7 @@ TOOLS = pathlib.Path(os.environ["KINDRED_SOURCE"]) / "tools"
 sys.path.insert(0, str(TOOLS))
 sys.dont_write_bytecode = True
 import materials  # noqa: E402
-from material import fetch, focus, onnx, photos, rcc, safetensors  # noqa: E402
+from material import e5, fetch, focus, onnx, photos, rcc, safetensors  # noqa: E402
 
 
 def field(number, value):
@@ -53,6 +53,27 @@ class Safetensors(unittest.TestCase):
         self.assertEqual(header["a"], {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]})
         self.assertEqual(header["b"], {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]})
         self.assertEqual(struct.unpack("<3f", data[8 + size:]), (3, 1, 2))
+
+
+class E5(unittest.TestCase):
+    def test_blocks_of_four_bits(self):
+        packed = bytes(low | (15 - low) << 4 for low in range(16))
+        data = struct.pack("<e16s", 0.5, packed) + struct.pack("<e16s", -0.25, bytes(16))
+        floats = struct.unpack("<64e", e5.halves(data, {}))
+        self.assertEqual(floats[:16], tuple((q - 8) / 2 for q in range(16)))
+        self.assertEqual(floats[16:32], tuple((7 - q) / 2 for q in range(16)))
+        self.assertEqual(floats[32:], (2.0,) * 32)
+
+    def test_names_and_shapes(self):
+        config = {"hidden_size": 384, "intermediate_size": 1536}
+        for name, weights, bert, shape in (
+                ("emb.word", 384 * 7, "embeddings.word_embeddings.weight", [7, 384]),
+                ("emb.ln.b", 384, "embeddings.LayerNorm.bias", [384]),
+                ("l3.q.w", 384 * 384, "encoder.layer.3.attention.self.query.weight", [384, 384]),
+                ("l11.fo.w", 384 * 1536, "encoder.layer.11.output.dense.weight", [384, 1536]),
+                ("l0.fi.b", 1536, "encoder.layer.0.intermediate.dense.bias", [1536]),
+                ("l0.aln.w", 384, "encoder.layer.0.attention.output.LayerNorm.weight", [384])):
+            self.assertEqual((e5.bert_name(name), e5.shape_of(name, weights, config)), (bert, shape))
 
 
 def container(files):

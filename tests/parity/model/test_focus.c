@@ -8,18 +8,6 @@
 
 #define PHOTOS 12
 
-/* A material's folder in the cache, or NULL where it hasn't been fetched. */
-static char *material(const char *name) {
-  const char *cache = getenv("KINDRED_CACHE");
-  char *path = cache ? kin_format("%s/%s", cache, name) : NULL;
-  char *stamp = path ? kin_format("%s/.material", path) : NULL;
-  bool there = stamp && kin_file_exists(stamp);
-  free(stamp);
-  if (there) return path;
-  free(path);
-  return NULL;
-}
-
 static void read_photos(const char *folder, char *paths[PHOTOS]) {
   char *list_path = test_source_path("tests/data/focus/photos.txt"), *list;
   size_t size, n = 0;
@@ -58,7 +46,7 @@ static void remove_mean(float *rows, size_t dim, float *others) {
 static void vectors_equal_the_original_models(void **state) {
   (void)state;
   kin_error err;
-  char *model_dir = material("vit-s-focus"), *photo_dir = material("gcompris-photos"), *paths[PHOTOS];
+  char *model_dir = test_material("vit-s-focus"), *photo_dir = test_material("gcompris-photos"), *paths[PHOTOS];
   read_photos(photo_dir, paths);
   kin_context *context = NULL;
   test_assert_ok(kin_context_open(NULL, &context, &err), &err);
@@ -96,7 +84,7 @@ static void vectors_equal_the_original_models(void **state) {
 }
 
 int main(void) {
-  char *model_dir = material("vit-s-focus"), *photo_dir = material("gcompris-photos");
+  char *model_dir = test_material("vit-s-focus"), *photo_dir = test_material("gcompris-photos");
   bool ready = model_dir && photo_dir;
   free(model_dir);
   free(photo_dir);
