@@ -47,18 +47,28 @@ static int embed_item(const cli_session *session, const item *in, float *row) {
   return status == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
-/* `name`, in quotes if it's a text, cut to `columns` with an ellipsis and padded to them. */
+static bool inside_character(char c) {
+  return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+/* An input's name padded to `columns`. What is longer loses its beginning if it is a path, whose end tells it
+ * from others, or its end if it is a text. */
 static void put_label(const item *in, size_t columns) {
-  char label[512];
-  snprintf(label, sizeof label, in->is_text ? "\"%s\"" : "%s", in->name);
-  size_t length = strlen(label);
-  if (cli_columns(label) > columns) {
-    while (length > 0 && cli_columns(label) > columns - 1) {
-      do length--;
-      while (length > 0 && ((unsigned char)label[length] & 0xC0) == 0x80); /* to the start of a character */
-      label[length] = '\0';
-    }
-    if (length + 4 <= sizeof label) memcpy(label + length, "\xE2\x80\xA6", 4);
+  static const char ellipsis[] = "\xE2\x80\xA6";
+  char label[1024];
+  const char *shown = in->name;
+  size_t room = columns - (in->is_text ? 2 : 0);
+  if (cli_columns(in->name) <= room) {
+    snprintf(label, sizeof label, in->is_text ? "\"%s\"" : "%s", in->name);
+  } else if (in->is_text) {
+    size_t length = strlen(shown) < 512 ? strlen(shown) : 512;
+    do {
+      while (length > 0 && inside_character(shown[length])) length--;
+      snprintf(label, sizeof label, "\"%.*s%s\"", (int)length, shown, ellipsis);
+    } while (cli_columns(label) > columns && length-- > 0);
+  } else {
+    while (*shown && (cli_columns(shown) > room - 1 || inside_character(*shown))) shown++;
+    snprintf(label, sizeof label, "%s%s", ellipsis, shown);
   }
   cli_put_text(label);
   for (size_t used = cli_columns(label); used < columns; used++) putchar(' ');
