@@ -40,6 +40,8 @@ class BadModels(CommandTest):
                 (self.model / name).unlink()
                 if name == "model.safetensors": # or an index of shards
                     self.check("model: neither model.safetensors nor model.safetensors.index.json")
+                elif name == "config.json": # or open_clip's
+                    self.check("model: no model directory: it has no config.json")
                 elif name == "vocab.json": # or another kind of tokenizer
                     self.check("model: no tokenizer", "vocab.json + merges.txt")
                 else:
