@@ -1,6 +1,7 @@
 /* tokenizer.json. */
 #include "text/post_processor.h"
 #include "text/tokenizer.h"
+#include "text/unigram_vocabulary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,37 +78,27 @@ static kin_status load_wordpiece(kin_tokenizer *t, const json_t *model, const ch
   return status == KIN_OK ? kin_wordpiece_open(&t->vocabulary, &options, file, &t->wordpiece, err) : status;
 }
 
-/* "vocab" is an array of [token, score]; its places are the ids. */
-static kin_status load_unigram(kin_tokenizer *t, const json_t *model, const char *file, kin_error *err) {
-  const json_t *vocab = json_object_get(model, "vocab");
-  size_t n = json_array_size(vocab), unk_id = SIZE_MAX;
+static kin_status load_unigram(kin_tokenizer *t, const json_t *model, const kin_unigram_vocabulary *vocab,
+                               const char *file, kin_error *err) {
+  size_t unk_id = SIZE_MAX, start = 0;
   bool byte_fallback = false;
-  if (!n || n > KIN_VOCABULARY_MAX_ID)
+  if (!vocab->count || vocab->count > KIN_VOCABULARY_MAX_ID)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: \"vocab\" must be an array of 1 to %d tokens", file,
                     KIN_VOCABULARY_MAX_ID);
-  kin_status status = kin_json_size(model, "unk_id", file, 0, n - 1, &unk_id, err);
+  kin_status status = kin_json_size(model, "unk_id", file, 0, vocab->count - 1, &unk_id, err);
   if (status == KIN_OK) status = kin_json_bool(model, "byte_fallback", file, &byte_fallback, err);
-  if (status == KIN_OK) status = kin_vocabulary_init(&t->vocabulary, n, err);
-  if (status != KIN_OK) return status;
-  double *scores = kin_array(n, sizeof *scores);
-  if (!scores) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a vocabulary of %zu tokens", n);
-  for (size_t i = 0; status == KIN_OK && i < n; i++) {
-    const json_t *entry = json_array_get(vocab, i);
-    const char *token = json_string_value(json_array_get(entry, 0));
-    const json_t *score = json_array_get(entry, 1);
-    if (!token || !json_is_number(score))
-      status = kin_fail(err, KIN_ERR_FORMAT, "%s: entry %zu of \"vocab\" isn't [token, score]", file, i);
-    else
-      status = kin_tokenizer_add(t, token, json_string_length(json_array_get(entry, 0)), (int32_t)i, err);
-    scores[i] = json_number_value(score);
+  if (status == KIN_OK) status = kin_vocabulary_init(&t->vocabulary, vocab->count, err);
+  for (size_t i = 0; status == KIN_OK && i < vocab->count; i++) {
+    status = kin_tokenizer_add(t, vocab->text.data + start, vocab->ends[i] - start, (int32_t)i, err);
+    start = vocab->ends[i];
   }
+  if (status != KIN_OK) return status;
   int32_t unknown = unk_id == SIZE_MAX ? -1 : (int32_t)unk_id;
-  if (status == KIN_OK) status = kin_unigram_open(&t->vocabulary, scores, n, unknown, byte_fallback, &t->unigram, err);
-  free(scores);
-  return status;
+  return kin_unigram_open(&t->vocabulary, vocab->scores, vocab->count, unknown, byte_fallback, &t->unigram, err);
 }
 
-static kin_status load_model(kin_tokenizer *t, const json_t *model, const char *file, kin_error *err) {
+static kin_status load_model(kin_tokenizer *t, const json_t *model, const kin_unigram_vocabulary *unigram,
+                             const char *file, kin_error *err) {
   if (!json_is_object(model)) return kin_fail(err, KIN_ERR_FORMAT, "%s: \"model\" must be an object", file);
   const char *type = json_string_value(json_object_get(model, "type"));
   /* Old files name no type. */
@@ -117,7 +108,7 @@ static kin_status load_model(kin_tokenizer *t, const json_t *model, const char *
                                                             : "WordPiece";
   if (!strcmp(type, "BPE")) return load_bpe(t, model, file, err);
   if (!strcmp(type, "WordPiece")) return load_wordpiece(t, model, file, err);
-  if (!strcmp(type, "Unigram")) return load_unigram(t, model, file, err);
+  if (!strcmp(type, "Unigram")) return load_unigram(t, model, unigram, file, err);
   return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: unknown model type \"%s\" (supported: BPE, WordPiece, Unigram)", file,
                   type);
 }
@@ -161,9 +152,10 @@ static kin_status load_added_tokens(kin_tokenizer *t, const json_t *list, const 
   return status;
 }
 
-static kin_status load_root(kin_tokenizer *t, const json_t *root, const char *file, kin_error *err) {
+static kin_status load_root(kin_tokenizer *t, const json_t *root, const kin_unigram_vocabulary *unigram,
+                            const char *file, kin_error *err) {
   if (!json_is_object(root)) return kin_fail(err, KIN_ERR_FORMAT, "%s: not a JSON object", file);
-  kin_status status = load_model(t, json_object_get(root, "model"), file, err);
+  kin_status status = load_model(t, json_object_get(root, "model"), unigram, file, err);
   if (status == KIN_OK) status = kin_normalizer_parse(json_object_get(root, "normalizer"), file, &t->normalizer, err);
   if (status == KIN_OK)
     status = kin_pretokenizer_parse(json_object_get(root, "pre_tokenizer"), file, &t->pretokenizer, err);
@@ -173,10 +165,17 @@ static kin_status load_root(kin_tokenizer *t, const json_t *root, const char *fi
 }
 
 kin_status kin_tokenizer_load_json(kin_tokenizer *t, const char *path, kin_error *err) {
-  json_t *root;
-  kin_status status = kin_json_load(path, KIN_TOKENIZER_FILE_LIMIT, &root, err);
+  char *text;
+  size_t size;
+  json_t *root = NULL;
+  kin_unigram_vocabulary unigram;
+  kin_status status = kin_read_file(path, KIN_TOKENIZER_FILE_LIMIT, &text, &size, err);
   if (status != KIN_OK) return status;
-  status = load_root(t, root, path, err);
+  status = kin_unigram_vocabulary_take(text, &size, path, &unigram, err);
+  if (status == KIN_OK) status = kin_json_parse(text, size, path, &root, err);
+  if (status == KIN_OK) status = load_root(t, root, &unigram, path, err);
   json_decref(root);
+  kin_unigram_vocabulary_free(&unigram);
+  free(text);
   return status;
 }
