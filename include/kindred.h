@@ -312,8 +312,8 @@ KIN_API kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, k
 typedef struct kin_index_progress {
   uint64_t found;     /* pictures seen so far by the walk */
   uint64_t done;      /* embedded and committed */
-  uint64_t unchanged; /* skipped: same size and mtime (or same SHA-256) as in the store */
-  uint64_t removed;   /* dropped: the file is gone */
+  uint64_t unchanged; /* not embedded: same size and mtime, or same SHA-256 as a picture in the store */
+  uint64_t removed;   /* dropped: the file is gone, or excluded now */
   uint64_t failed;    /* unreadable; named by on_failure */
   bool walking;       /* `found` still grows */
 } kin_index_progress;
