@@ -133,6 +133,8 @@ KIN_API kin_status kin_model_open(kin_context *context, const char *dir, kin_mod
 KIN_API kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_model_options *options,
                                        kin_model **out, kin_error *err);
 KIN_API void kin_model_close(kin_model *model);
+/* Whether `dir` is a directory with the config of a model of any layout; the model may still be unsupported. */
+KIN_API bool kin_model_is_directory(const char *dir);
 KIN_API void kin_model_get_info(const kin_model *model, kin_model_info *out);
 KIN_API size_t kin_model_dim(const kin_model *model);
 
@@ -354,6 +356,48 @@ KIN_API size_t kin_hits_count(const kin_hits *hits);
 /* Valid until kin_hits_close. */
 KIN_API const kin_hit *kin_hits_get(const kin_hits *hits, size_t i);
 KIN_API void kin_hits_close(kin_hits *hits);
+
+/* --------------------------------------------------------------- analyse */
+
+/* n vectors of `dim` floats, compared by cosine: their lengths don't matter, and one of zeros has cosine 0 with
+ * every other. The same vectors give the same bits whatever the number of threads. A vector that isn't finite is
+ * KIN_ERR_ARGUMENT. */
+typedef struct kin_vector_set {
+  const float *values; /* [n][dim] */
+  size_t n, dim;
+} kin_vector_set;
+
+/* Subtract the mean of the n vectors from each, in place. Vectors of many encoders share a direction that says
+ * nothing of the picture; without it, likeness tells more. */
+KIN_API kin_status kin_center(float *values, size_t n, size_t dim, kin_error *err);
+
+typedef struct kin_neighbour {
+  size_t index; /* in the set */
+  float cosine;
+} kin_neighbour;
+
+/* The k nearest others of each query, best first, ties by index, into out[n_queries][k]; 1 <= k < n.
+ * queries[n_queries] are indices into the set; NULL: every vector in order, n_queries being n. Exact.
+ * Holds two copies of the set meanwhile. */
+KIN_API kin_status kin_nearest_neighbours(kin_context *context, const kin_vector_set *set, const size_t *queries,
+                                          size_t n_queries, size_t k, kin_neighbour *out, kin_error *err);
+
+/* How well vectors tell labelled classes apart, from the k nearest others of each vector, neighbours[n][k] as
+ * kin_nearest_neighbours gives them. labels[n] number the classes. */
+typedef struct kin_retrieval {
+  size_t right; /* leave-one-out k-NN: vectors whose class is that of most of their k nearest others; among equally
+                 * frequent classes the lowest number wins */
+  size_t found; /* recall at k: vectors with at least one of their class among them */
+} kin_retrieval;
+/* Over the first `at` of each vector's neighbours; 1 <= at <= k. */
+KIN_API kin_status kin_measure_retrieval(const kin_neighbour *neighbours, size_t n, size_t k, size_t at,
+                                         const uint32_t *labels, kin_retrieval *out, kin_error *err);
+
+/* The mean silhouette with the cosine distance, -1 to 1, as scikit-learn's silhouette_score(metric="cosine"): 1 when
+ * classes are tight and far apart, 0 when they overlap; a vector alone in its class counts 0. labels[n] are below
+ * `classes`, and from 2 to n - 1 of them must occur. */
+KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, const uint32_t *labels,
+                                  size_t classes, double *out, kin_error *err);
 
 #ifdef __cplusplus
 }

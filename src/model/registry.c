@@ -114,6 +114,12 @@ static kin_status pick_layout(kin_model_source *dir, const config *configs, cons
   return *out ? KIN_OK : unsupported(dir->path, configs, err);
 }
 
+bool kin_model_is_directory(const char *dir) {
+  for (size_t i = 0; i < LAYOUTS; i++)
+    if (has_file(dir, layouts[i]->config_file)) return true;
+  return false;
+}
+
 /* ---------------------------------------------------- reading side by side */
 
 typedef enum task_kind { LOAD_IMAGE, LOAD_TEXT, LOAD_TOKENIZER, HASH } task_kind;
