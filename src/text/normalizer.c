@@ -227,7 +227,7 @@ void kin_normalize(const kin_normalizer *n, kin_bytes *text, kin_bytes *scratch)
     return;
   }
   scratch->size = 0;
-  run_one(n, text->data, text->size, scratch);
+  run_one(n, text->size ? text->data : "", text->size, scratch);
   kin_bytes swap = *text;
   *text = *scratch;
   text->failed |= swap.failed;

@@ -58,6 +58,7 @@ static void tokenize(const kin_tokenizer *t, const char *text, size_t size) {
 }
 
 static void try_file(const uint8_t *data, size_t size) {
+  static const char fixed[] = "Ein Text, \xEA\xB0\x80 <s> </s> [CLS] 42's\n";
   const uint8_t *end = memchr(data, 0, size);
   size_t json = end ? (size_t)(end - data) : size, text = end ? json + 1 : size;
   char path[96];
@@ -69,7 +70,7 @@ static void try_file(const uint8_t *data, size_t size) {
   kin_status status = kin_tokenizer_open(folder, &t, &err);
   check(status == KIN_OK || (err.status == status && err.message[0]), "an error without its message");
   if (status == KIN_OK) {
-    tokenize(t, "Ein Text, \xEA\xB0\x80 <s> </s> [CLS] 42's\n", 37);
+    tokenize(t, fixed, sizeof fixed - 1);
     tokenize(t, (const char *)data + text, size - text);
   }
   kin_tokenizer_close(t);
