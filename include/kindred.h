@@ -211,10 +211,10 @@ KIN_API void kin_hub_models_close(kin_hub_models *models);
 
 /* One picture to embed: set exactly one of path, data or rgb. Nothing is kept after the call. */
 typedef struct kin_image_source {
-  const char *path;     /* a file: JPEG, PNG, WebP, GIF (first frame), HEIC/AVIF, camera RAW */
-  const void *data;     /* the bytes of such a file ... */
-  size_t data_size;     /* ... and how many */
-  const uint8_t *rgb;   /* or 8-bit pixels, upright, width * height * 3, no padding */
+  const char *path;   /* a file: JPEG, PNG, WebP, GIF (first frame), HEIC/AVIF, camera RAW */
+  const void *data;   /* the bytes of such a file ... */
+  size_t data_size;   /* ... and how many */
+  const uint8_t *rgb; /* or 8-bit pixels, upright, width * height * 3, no padding */
   uint32_t width, height;
 } kin_image_source;
 
@@ -235,10 +235,10 @@ typedef enum kin_text_role {
 } kin_text_role;
 
 typedef struct kin_embed_options {
-  bool raw;                   /* true: the vector as the model gives it; false: L2-normalised */
-  size_t batch;               /* inputs encoded at once; 0: 16 pictures or 64 texts */
-  uint64_t max_pixels;        /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
-  kin_text_role role;         /* of texts */
+  bool raw;            /* true: the vector as the model gives it; false: L2-normalised */
+  size_t batch;        /* inputs encoded at once; 0: 16 pictures or 64 texts */
+  uint64_t max_pixels; /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
+  kin_text_role role;  /* of texts */
   /* Called once for each input, in input order, from the calling thread, when the input's row in `out`
    * is final. Return false to stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the
    * first bad input ends the call with its error. */
@@ -287,9 +287,9 @@ KIN_API void kin_vector_writer_close(kin_vector_writer *writer);
 
 /* ----------------------------------------------------------------- store */
 
-/* A collection on disk: a SQLite file with the items, and a file of vectors beside it
- * (docs/store-format.md). Several readers and one writer at a time, across processes.
- * A handle is used by one thread at a time. */
+/* Items (files) and their vectors on disk: a SQLite file, and beside it one file of vectors for each
+ * model that files were embedded with, a collection (docs/store-format.md). Several readers and one
+ * writer at a time, across processes. A handle is used by one thread at a time. */
 typedef struct kin_store kin_store;
 
 typedef enum kin_store_mode {
@@ -297,17 +297,72 @@ typedef enum kin_store_mode {
   KIN_STORE_WRITE     /* created if missing; KIN_ERR_BUSY if another process writes */
 } kin_store_mode;
 
-/* Open the store whose SQLite file is `path`; the vectors lie in `path` + ".vectors". A crash of a
- * writer at any moment leaves the last commit, which opening restores. */
+/* Open the store whose SQLite file is `path`; the vectors lie in files whose names begin with it. A crash
+ * of a writer at any moment leaves the last commit, which opening restores. */
 KIN_API kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode mode, kin_store **out,
                                   kin_error *err);
 KIN_API void kin_store_close(kin_store *store);
 
+/* One model's vectors in a store. Vectors of two collections are never compared. */
+typedef struct kin_collection_info {
+  int64_t id; /* from 1; never given twice in a store */
+  char model_id[65];
+  char model_path[4096];      /* where the model was when it was last used */
+  char text_model_id[65];     /* a model of its own for text queries (kin_store_set_text_model); "": none */
+  char text_model_path[4096]; /* likewise */
+  size_t dim;
+  size_t items;   /* files */
+  size_t vectors; /* one a picture, one a passage of a document */
+  uint64_t bytes; /* of the vector file */
+  bool image;     /* can be asked with a picture */
+  bool text;      /* can be asked with a text: true where it isn't known yet */
+} kin_collection_info;
+
+typedef struct kin_collections kin_collections;
+
+/* All collections of the store, by id. Release with kin_collections_close. */
+KIN_API kin_status kin_store_collections(kin_store *store, kin_collections **out, kin_error *err);
+KIN_API size_t kin_collections_count(const kin_collections *collections);
+/* Valid until kin_collections_close; NULL past the last. */
+KIN_API const kin_collection_info *kin_collections_get(const kin_collections *collections, size_t i);
+KIN_API void kin_collections_close(kin_collections *collections);
+
+/* What a collection must be to be chosen; zero members demand nothing. */
+typedef struct kin_collection_wish {
+  const char *model_id;        /* the model that made it */
+  const kin_model *text_model; /* this text model may be set for it (kin_store_set_text_model) */
+  bool image, text;            /* it can be asked with a picture, with a text */
+} kin_collection_wish;
+
+/* Choose the collection that the calls below are about: the only one that fits `wish`. A store with one
+ * collection needs no choice, and indexing chooses its model's own. An empty store fits any wish.
+ * KIN_ERR_MISMATCH when none fits or several do; the message lists the collections with their models. */
+KIN_API kin_status kin_store_select(kin_store *store, const kin_collection_wish *wish, kin_error *err);
+
+/* Whether a vector of `model` may be compared with the chosen collection's: the model made it, or, for a text
+ * (`text`), is its text model. KIN_ERR_MISMATCH names the model that is needed. */
+KIN_API kin_status kin_store_check_model(kin_store *store, const kin_model *model, bool text, kin_error *err);
+
+/* Remember `model` as the one that text queries to the chosen collection are embedded with (NULL: its own again).
+ * It must have been trained into the space of the collection's model, as multilingual CLIP text encoders are into
+ * CLIP's; that is for the caller to know. KIN_ERR_MISMATCH when it can't have been: another number of floats, no
+ * text tower, or a collection whose model has no space of texts. The store must be open for writing. */
+KIN_API kin_status kin_store_set_text_model(kin_store *store, const kin_model *model, kin_error *err);
+/* The same check alone. */
+KIN_API kin_status kin_store_check_text_model(kin_store *store, const kin_model *model, kin_error *err);
+
+/* Take collection `id` out, with its vector file and the items that no other collection has. The store must be
+ * open for writing. KIN_ERR_NOT_FOUND. */
+KIN_API kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *err);
+
 typedef struct kin_store_stats {
-  size_t items;
-  size_t dim;        /* 0: empty store, no model yet */
-  char model_id[65]; /* "" : no model yet */
+  size_t items; /* files in the chosen (or only) collection; without one, in the store */
+  size_t collections;
+  size_t dim;        /* 0: no collection is chosen */
+  char model_id[65]; /* "" : no collection is chosen */
   char model_path[4096];
+  char text_model_id[65]; /* "": none of its own */
+  char text_model_path[4096];
 } kin_store_stats;
 KIN_API kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, kin_error *err);
 
@@ -321,13 +376,14 @@ typedef struct kin_index_progress {
 } kin_index_progress;
 
 typedef struct kin_index_options {
-  const char *const *exclude;  /* glob patterns (fnmatch) on the name or the whole path; NULL: none */
+  const char *const *exclude; /* glob patterns (fnmatch) on the name or the whole path; NULL: none */
   size_t n_exclude;
   bool follow;                 /* follow symbolic links; loops end */
   bool hidden;                 /* take hidden files and folders too */
   int64_t since;               /* only files modified at or after this Unix time; 0: all */
   size_t batch;                /* 0: 16 */
   uint64_t max_pixels;         /* as in kin_embed_options */
+  const kin_model *text_model; /* kin_store_set_text_model before anything else; NULL: as it was */
   bool (*on_progress)(void *user, const kin_index_progress *progress); /* false: stop, KIN_ERR_CANCELLED */
   void (*on_failure)(void *user, const char *path, kin_status status, const char *message);
   void *user;
@@ -335,8 +391,8 @@ typedef struct kin_index_options {
 
 /* Embed the pictures under `paths` (files or folders) that are new or changed, drop those that are
  * gone from below the given paths, commit in small steps. Cancelling or a crash keeps what was
- * committed. Memory doesn't grow with the folder.
- * KIN_ERR_MISMATCH if the store holds vectors of another model. */
+ * committed. Memory doesn't grow with the folder. The vectors go to the model's collection, made if there is
+ * none yet, which is then the chosen one. */
 KIN_API kin_status kin_store_index(kin_store *store, kin_model *model, const char *const *paths, size_t n_paths,
                                    const kin_index_options *options, kin_index_progress *out, kin_error *err);
 
@@ -344,12 +400,16 @@ typedef struct kin_hit {
   int64_t id;
   float score; /* cosine */
   char *path;
-  uint32_t width, height;
+  uint32_t width, height; /* of a picture; 0 for a document */
+  uint64_t line;          /* of a document: where in it the passage begins, from 1; 0 for a picture */
+  uint64_t offset;        /* likewise in bytes from the file's start, of that line, record or paragraph */
+  char *passage;          /* of a document: the text that was embedded, UTF-8; NULL for a picture */
 } kin_hit;
 
 typedef struct kin_hits kin_hits;
 
-/* The `k` items nearest to `query` (dim floats, any length), best first, ties by id. Exact. */
+/* The `k` vectors of the chosen collection nearest to `query` (dim floats, any length), best first, ties by id.
+ * Exact. KIN_ERR_MISMATCH for another number of floats, or when no collection is chosen among several. */
 KIN_API kin_status kin_store_search(kin_store *store, const float *query, size_t dim, size_t k, kin_hits **out,
                                     kin_error *err);
 KIN_API size_t kin_hits_count(const kin_hits *hits);

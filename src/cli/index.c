@@ -9,7 +9,7 @@
 typedef struct index_options {
   cli_common common;
   cli_list exclude;
-  const char *store;
+  const char *store, *text_model;
   bool follow, hidden;
   int64_t since;
   size_t batch;
@@ -18,6 +18,7 @@ typedef struct index_options {
 typedef struct job {
   const index_options *options;
   cli_session session;
+  cli_session text; /* its model is --text-model's, if that is given */
   kin_store *store;
   const char *model_dir;
   uint64_t total; /* pictures, counted beforehand for the progress bar; 0: not counted */
@@ -46,17 +47,27 @@ static int open_store(job *j) {
   return status == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
+/* The model of the store's only collection. */
+static int find_remembered(job *j) {
+  kin_store_stats stats;
+  kin_error err;
+  if (!j->options->common.model && kin_store_select(j->store, &(kin_collection_wish){0}, &err) != KIN_OK)
+    return cli_failed(&err);
+  if (kin_store_get_stats(j->store, &stats, &err) != KIN_OK) return cli_failed(&err);
+  snprintf(j->remembered, sizeof j->remembered, "%s", stats.model_path);
+  return CLI_OK;
+}
+
 /* An existing store tells which model to use; a new one is made only when the model could be opened. */
 static int open_all(const cli_command *command, job *j) {
   bool exists = access(j->options->store, F_OK) == 0;
   int status = cli_open_context(&j->options->common, &j->session);
-  if (status == CLI_OK && exists) {
-    kin_store_stats stats;
-    kin_error err;
-    status = open_store(j);
-    if (status == CLI_OK && kin_store_get_stats(j->store, &stats, &err) != KIN_OK) status = cli_failed(&err);
-    if (status == CLI_OK) snprintf(j->remembered, sizeof j->remembered, "%s", stats.model_path);
+  if (status == CLI_OK && j->options->text_model) {
+    j->text.context = j->session.context;
+    status = cli_open_model(j->options->text_model, &j->text);
   }
+  if (status == CLI_OK && exists) status = open_store(j);
+  if (status == CLI_OK && exists) status = find_remembered(j);
   if (status != CLI_OK) return status;
   j->model_dir = cli_model_dir(&j->options->common, j->remembered);
   if (!j->model_dir) return cli_no_model(command);
@@ -109,6 +120,7 @@ static int index_paths(job *j, const cli_list *paths) {
                                .hidden = o->hidden,
                                .since = o->since,
                                .batch = o->batch,
+                               .text_model = j->text.model,
                                .on_progress = on_progress,
                                .on_failure = on_failure,
                                .user = j};
@@ -144,6 +156,7 @@ static int index_command(const cli_command *command, const index_options *o, con
   int status = open_all(command, j);
   if (status == CLI_OK) status = index_paths(j, paths);
   kin_store_close(j->store);
+  kin_model_close(j->text.model);
   cli_session_close(&j->session);
   free(j);
   return status;
@@ -152,7 +165,9 @@ static int index_command(const cli_command *command, const index_options *o, con
 static int run(const cli_command *command, int argc, char **argv) {
   index_options o = {.store = "./kindred.db"};
   const cli_option options[] = {
-      {"store", 's', CLI_TEXT, &o.store, "FILE", "the collection (default: ./kindred.db)"},
+      {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
+      {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
+       "a model for text queries, whose vectors share the\nspace of --model's; the store remembers it"},
       {"exclude", 'x', CLI_LIST, &o.exclude, "GLOB", "leave out matching names or paths; may be given\nagain"},
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
@@ -176,8 +191,9 @@ const cli_command cli_command_index = {
     .details = "Embed the pictures below each PATH into a store. Running it again embeds only\n"
                "what is new or changed and drops what is gone. Ctrl-C is safe: what was embedded\n"
                "is kept, and the next run goes on from there. Hidden files, .git, node_modules,\n"
-               "@eaDir and System Volume Information are skipped. Without --model the store's\n"
-               "own model is used. Exit status 3 if some files couldn't be read.",
+               "@eaDir and System Volume Information are skipped. Exit status 3 if some files\n"
+               "couldn't be read. A store keeps a collection of vectors for each model that it\n"
+               "was indexed with (kindred collections); without --model the only one's is used.",
     .examples = "  kindred index --model models/clip-vit-base-patch32 ~/Photos\n"
                 "  kindred index ~/Photos                            # again: only what changed\n"
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"

@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_command_index, &cli_command_search, &cli_command_compare,
-                                              &cli_command_embed, &cli_command_model};
+static const cli_command *const commands[] = {&cli_command_index,       &cli_command_search, &cli_command_compare,
+                                              &cli_command_collections, &cli_command_embed,  &cli_command_model};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {
   fprintf(out, "kindred embeds photos and texts into vectors and finds what is alike.\n\n"
                "Usage: kindred COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
-  for (size_t i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+  for (size_t i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-13s%s\n", commands[i]->name, commands[i]->summary);
   fprintf(out, "\nA first search:\n"
                "  kindred index --model DIR ~/Photos     embed what is new or changed\n"
                "  kindred search \"a snowy road\"          find it\n\n"

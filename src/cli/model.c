@@ -99,13 +99,13 @@ static int run(const cli_command *command, int argc, char **argv) {
   return cli_usage_error(command, "unknown \"%s\"; there are: list, pull, info", argv[1]);
 }
 
-const cli_command cli_command_model = {
-    .name = "model",
-    .usage = "list|pull|info [OPTION]... [MODEL]",
-    .summary = "get a model, list those there are, tell what one holds",
-    .details = "  kindred model list          the models in the cache\n"
-               "  kindred model pull MODEL    get one from a hub (ORG/NAME[@REVISION])\n"
-               "  kindred model info MODEL    architecture, sizes, vector length",
-    .examples = "  kindred model pull clip-vit-b-32\n"
-                "  kindred model info clip-vit-b-32\n",
-    .run = run};
+const cli_command cli_command_model = {.name = "model",
+                                       .usage = "list|pull|info [OPTION]... [MODEL]",
+                                       .summary = "get a model, list those there are, tell what one holds",
+                                       .details =
+                                           "  kindred model list          the models in the cache\n"
+                                           "  kindred model pull MODEL    get one from a hub (ORG/NAME[@REVISION])\n"
+                                           "  kindred model info MODEL    architecture, sizes, vector length",
+                                       .examples = "  kindred model pull clip-vit-b-32\n"
+                                                   "  kindred model info clip-vit-b-32\n",
+                                       .run = run};

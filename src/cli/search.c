@@ -8,7 +8,8 @@
 
 typedef struct search_options {
   cli_common common;
-  const char *store, *image;
+  const char *store, *image, *text_model;
+  bool remember;
   size_t count;
   double min_score;
 } search_options;
@@ -21,6 +22,50 @@ typedef struct job {
   const char *text; /* NULL: the query is options->image */
 } job;
 
+/* With both --model and --text-model the first only says which collection: its own model's. */
+static int select_by_name(job *j, kin_collection_wish *wish) {
+  cli_session named = {.context = j->session.context};
+  int status = cli_open_model(j->options->common.model, &named);
+  if (status != CLI_OK) return status;
+  wish->model_id = named.info.id;
+  kin_error err;
+  if (kin_store_select(j->store, wish, &err) != KIN_OK) status = cli_failed(&err);
+  kin_model_close(named.model);
+  return status;
+}
+
+/* Choose the collection, and open the model that the query is embedded with. */
+static int open_query(const cli_command *command, job *j) {
+  const search_options *o = j->options;
+  kin_error err;
+  kin_collection_wish wish = {.image = !j->text, .text = j->text != NULL};
+  const char *name = o->text_model ? o->text_model : o->common.model;
+  int status = name ? cli_open_model(name, &j->session) : CLI_OK;
+  if (status != CLI_OK) return status;
+  if (o->text_model)
+    wish.text_model = j->session.model;
+  else if (name)
+    wish.model_id = j->session.info.id;
+  if (o->text_model && o->common.model)
+    status = select_by_name(j, &wish);
+  else if (kin_store_select(j->store, &wish, &err) != KIN_OK)
+    status = cli_failed(&err);
+  if (status != CLI_OK) return status;
+  if (kin_store_get_stats(j->store, &j->stats, &err) != KIN_OK) return cli_failed(&err);
+  /* Texts go to the text model that the store remembers, unless told otherwise. */
+  bool text_model = j->text && !o->text_model && *j->stats.text_model_id;
+  if (name && !text_model) return CLI_OK;
+  const char *dir = text_model ? cli_model_dir(&(cli_common){0}, j->stats.text_model_path)
+                               : cli_model_dir(&o->common, j->stats.model_path);
+  if (!dir) return cli_no_model(command);
+  kin_model_close(j->session.model);
+  j->session.model = NULL;
+  status = cli_open_model(dir, &j->session);
+  if (status == CLI_OK && kin_store_check_model(j->store, j->session.model, j->text != NULL, &err) != KIN_OK)
+    return cli_failed(&err);
+  return status;
+}
+
 static int open_all(const cli_command *command, job *j) {
   const search_options *o = j->options;
   kin_error err;
@@ -30,23 +75,30 @@ static int open_all(const cli_command *command, job *j) {
       kin_store_get_stats(j->store, &j->stats, &err) != KIN_OK)
     return cli_failed(&err);
   if (j->stats.items == 0) {
-    cli_error("%s is empty: put photos in with 'kindred index PATH'", o->store);
+    cli_error("%s is empty: put files in with 'kindred index PATH'", o->store);
     return CLI_FAILED;
   }
-  const char *dir = cli_model_dir(&o->common, j->stats.model_path);
-  if (!dir) return cli_no_model(command);
-  status = cli_open_model(dir, &j->session);
-  if (status != CLI_OK) return status;
-  if (strcmp(j->session.info.id, j->stats.model_id) != 0) {
-    cli_error("%s was made with another model than %s: leave out --model, or index with this one into another store",
-              o->store, dir);
-    return CLI_FAILED;
-  }
-  if (j->text && !j->session.info.has_text) {
-    cli_error("%s has no text tower, so words can't be searched with it; search with --image FILE", dir);
-    return CLI_FAILED;
-  }
-  return CLI_OK;
+  return open_query(command, j);
+}
+
+/* After an answer: the first text model given for a collection is remembered, another with --remember. Where the
+ * store can't be written now, the next search tries again. */
+static void remember_text_model(job *j) {
+  const search_options *o = j->options;
+  if (!o->text_model || (*j->stats.text_model_id && !o->remember)) return;
+  if (strcmp(j->stats.text_model_id, j->session.info.id) == 0 || strcmp(j->stats.model_id, j->session.info.id) == 0)
+    return;
+  kin_store *store = NULL;
+  kin_error err;
+  kin_collection_wish wish = {.model_id = j->stats.model_id};
+  kin_status status = kin_store_open(j->session.context, o->store, KIN_STORE_WRITE, &store, &err);
+  if (status == KIN_OK) status = kin_store_select(store, &wish, &err);
+  if (status == KIN_OK) status = kin_store_set_text_model(store, j->session.model, &err);
+  kin_store_close(store);
+  if (status != KIN_OK)
+    cli_error("the text model isn't remembered: %s", err.message);
+  else if (!o->common.quiet)
+    cli_error("%s remembers %s for text queries", o->store, o->text_model);
 }
 
 static void print_hits(const kin_hits *hits, size_t n) {
@@ -105,6 +157,8 @@ static int search(const cli_command *command, const search_options *o, const cli
   if (o->image && operands->count) return cli_usage_error(command, "give a text or --image FILE, not both");
   if (!o->image && operands->count == 0)
     return cli_usage_error(command, "search for what? give a text or --image FILE");
+  if (o->image && o->text_model) return cli_usage_error(command, "--text-model is for text queries");
+  if (o->remember && !o->text_model) return cli_usage_error(command, "remember what? give --text-model DIR");
   if (operands->count > 1) return cli_usage_error(command, "more than one text; put the words in quotes");
   if (o->count == 0) return cli_usage_error(command, "-n must be at least 1");
   job *j = calloc(1, sizeof *j);
@@ -113,6 +167,7 @@ static int search(const cli_command *command, const search_options *o, const cli
   j->text = o->image ? NULL : operands->items[0];
   int status = open_all(command, j);
   if (status == CLI_OK) status = search_store(j);
+  if (status == CLI_OK) remember_text_model(j);
   kin_store_close(j->store);
   cli_session_close(&j->session);
   free(j);
@@ -125,7 +180,10 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"image", 'i', CLI_TEXT, &o.image, "FILE", "search for what looks like this photo"},
       {"count", 'n', CLI_COUNT, &o.count, "N", "results at most (default: 10)"},
       {"min-score", 0, CLI_NUMBER, &o.min_score, "X", "only results with at least this cosine"},
-      {"store", 's', CLI_TEXT, &o.store, "FILE", "the collection (default: ./kindred.db)"},
+      {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
+       "embed the text with this model, whose vectors share\nthe space of the store's; the first one is\nremembered"},
+      {"remember", 0, CLI_FLAG, &o.remember, NULL, "remember --text-model instead of the one before"},
+      {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
       CLI_COMMON_OPTIONS(o.common)};
   cli_list operands = {0};
   int status;
@@ -139,9 +197,13 @@ const cli_command cli_command_search = {
     .name = "search",
     .usage = "[OPTION]... TEXT | --image FILE",
     .summary = "find the photos that are nearest to a text or a photo",
-    .details = "Print the nearest photos of the store, best first: rank, cosine, path. Without\n"
-               "--model the store's own model is used.",
+    .details = "Print what is nearest in the store, best first: rank, cosine, path. Without\n"
+               "--model the model that the store was made with is used. A store that holds\n"
+               "vectors of several models has a collection of each: the one that can answer is\n"
+               "asked, or the one that --model names. A text model (--text-model) lets a collection\n"
+               "of CLIP's be asked in other languages.",
     .examples = "  kindred search \"a snowy road\"\n"
                 "  kindred search --image cat.jpg -n 20\n"
+                "  kindred search --text-model clip-multilingual \"사람이 없는 도로\"\n"
                 "  kindred search \"a red car\" --min-score 0.25 --json | jq -r '.results[].path'\n",
     .run = run};

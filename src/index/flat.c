@@ -101,7 +101,8 @@ typedef struct best_list {
 } best_list;
 
 static bool is_better(kin_match a, kin_match b) {
-  return a.score > b.score || (a.score == b.score && a.id < b.id);
+  if (a.score != b.score) return a.score > b.score;
+  return a.id < b.id || (a.id == b.id && a.row < b.row);
 }
 
 static void sift_down(best_list *best, kin_match m) {
@@ -145,7 +146,7 @@ static void scan_task(void *arg, size_t task) {
       return;
     }
     float score = flat->context->kernels->dot(s->query, kin_vectors_at(flat->file, row), s->dim);
-    offer(&s->best[task], (kin_match){kin_vectors_id(flat->file, row), score});
+    offer(&s->best[task], (kin_match){kin_vectors_id(flat->file, row), row, score});
   }
 }
 

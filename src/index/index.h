@@ -21,13 +21,14 @@ typedef struct kin_index_state {
 
 typedef struct kin_match {
   int64_t id;
+  uint64_t row; /* that kin_index_add gave */
   float score;
 } kin_match;
 
 typedef struct kin_index_stats {
   const char *kind; /* "flat" */
   size_t dim;
-  uint64_t items; /* found by searches */
+  uint64_t items; /* vectors that searches find */
   uint64_t holes; /* rows that only take space */
   uint64_t bytes; /* on disk */
 } kin_index_stats;
@@ -62,7 +63,7 @@ kin_status kin_index_remove(kin_index *index, int64_t id, uint64_t row, kin_erro
 /* The item's vector, as it was added, into out[dim]. */
 kin_status kin_index_get(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err);
 
-/* The `k` items with the largest dot product with `query` (dim floats), best first, ties by id, into `out`;
+/* The `k` vectors with the largest dot product with `query` (dim floats), best first, ties by id and row, into `out`;
  * *n_out <= k of them. A record whose checksum is wrong is KIN_ERR_FORMAT naming file and row. */
 kin_status kin_index_search(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out,
                             kin_error *err);

@@ -224,6 +224,11 @@ uint64_t kin_vectors_bytes(const kin_vectors *file) {
   return HEADER_BYTES + file->rows * file->record_bytes;
 }
 
+uint64_t kin_vectors_bytes_of(size_t dim, uint64_t rows) {
+  size_t record_bytes;
+  return record_bytes_of(dim, &record_bytes) ? HEADER_BYTES + rows * record_bytes : 0;
+}
+
 const char *kin_vectors_path(const kin_vectors *file) {
   return file->path;
 }

@@ -31,6 +31,8 @@ kin_status kin_vectors_set_rows(kin_vectors *file, uint64_t rows, kin_error *err
 uint64_t kin_vectors_rows(const kin_vectors *file);
 size_t kin_vectors_dim(const kin_vectors *file);
 uint64_t kin_vectors_bytes(const kin_vectors *file); /* header and rows */
+/* The same of a file that holds `rows` vectors of `dim` floats; 0 if there can be none. */
+uint64_t kin_vectors_bytes_of(size_t dim, uint64_t rows);
 const char *kin_vectors_path(const kin_vectors *file);
 
 /* Write one record after the last row; its number goes to *row. */

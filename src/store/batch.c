@@ -136,20 +136,33 @@ void kin_update_rollback(kin_update *u) {
   kin_sql_rollback(store);
 }
 
+/* *state gets what the collection's grows to. */
+static kin_status set_state(kin_store *store, uint64_t rows, uint64_t *state, kin_error *err) {
+  sqlite3_stmt *s;
+  bool row;
+  kin_status status =
+      kin_sql_bind(store, KIN_SQL_SET_COLLECTION_STATE, &s, err, "ii", store->collection.id, (int64_t)rows);
+  if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
+  if (status != KIN_OK || !row) return status;
+  *state = (uint64_t)sqlite3_column_int64(s, 0);
+  sqlite3_reset(s);
+  return KIN_OK;
+}
+
 static kin_status commit(kin_update *u, kin_error *err) {
   kin_store *store = u->store;
+  uint64_t state = 0;
   /* SQLite takes a whole transaction back by itself on some errors, a full disk among them. */
   if (sqlite3_get_autocommit(store->db)) return kin_sql_fail(store, SQLITE_FULL, "committing to the store", err);
   kin_index_stats stats;
   kin_index_statistics(store->index, &stats);
   uint64_t rows = stats.items + stats.holes;
   kin_status status = rows > store->collection.rows ? kin_index_save(store->index, err) : KIN_OK;
-  if (status == KIN_OK)
-    status = kin_sql_run(store, KIN_SQL_SET_COLLECTION_STATE, err, "ii", store->collection.id, (int64_t)rows);
+  if (status == KIN_OK) status = set_state(store, rows, &state, err);
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
   if (status != KIN_OK) return status;
   store->collection.rows = rows;
-  store->collection.state++;
+  store->collection.state = state;
   return KIN_OK;
 }
 
@@ -169,9 +182,36 @@ kin_status kin_update_commit(kin_update *u, kin_error *err) {
   return KIN_OK;
 }
 
-kin_status kin_update_drop(kin_update *u, int64_t id, int64_t row, kin_error *err) {
-  kin_status status = kin_sql_run(u->store, KIN_SQL_DROP_ITEM, err, "i", id);
-  if (status == KIN_OK && row >= 0) status = kin_index_remove(u->store->index, id, (uint64_t)row, err);
+/* Take the item's vectors in this collection out of the index; the store still has them. */
+static kin_status forget(kin_update *u, int64_t id, size_t *n, kin_error *err) {
+  sqlite3_stmt *s;
+  bool row;
+  *n = 0;
+  kin_status status = kin_sql_bind(u->store, KIN_SQL_VECTOR_ROWS, &s, err, "ii", u->store->collection.id, id);
+  if (status == KIN_OK) status = kin_sql_step(u->store, s, &row, err);
+  while (status == KIN_OK && row) {
+    status = kin_index_remove(u->store->index, id, (uint64_t)sqlite3_column_int64(s, 0), err);
+    ++*n;
+    if (status == KIN_OK) status = kin_sql_step(u->store, s, &row, err);
+  }
+  sqlite3_reset(s);
+  return status;
+}
+
+kin_status kin_update_drop(kin_update *u, int64_t id, kin_error *err) {
+  size_t n;
+  kin_status status = forget(u, id, &n, err);
+  if (status == KIN_OK) status = kin_sql_run(u->store, KIN_SQL_DROP_ITEM, err, "i", id);
+  u->operations++;
+  return status;
+}
+
+kin_status kin_update_leave(kin_update *u, int64_t id, bool *left, kin_error *err) {
+  size_t n;
+  kin_status status = forget(u, id, &n, err);
+  *left = n > 0;
+  if (status == KIN_OK) status = kin_sql_run(u->store, KIN_SQL_DROP_VECTORS, err, "ii", id, u->store->collection.id);
+  if (status == KIN_OK) status = kin_sql_run(u->store, KIN_SQL_DROP_BARE_ITEM, err, "i", id);
   u->operations++;
   return status;
 }
@@ -187,9 +227,10 @@ static kin_status write_item(kin_update *u, kin_candidate *c, kin_error *err) {
   kin_status status = kin_sql_run(store, KIN_SQL_CHANGE_ITEM, err, "iiibii", c->item, (int64_t)c->size, c->mtime_ns,
                                   (const void *)c->sha256, (int64_t)c->width, (int64_t)c->height);
   /* Of the old content: those of other collections, too, unless only this one lacked the item. */
+  size_t n;
+  if (status == KIN_OK) status = forget(u, c->item, &n, err);
   if (status == KIN_OK && memcmp(c->sha256, c->known_sha256, sizeof c->sha256) != 0)
-    status = kin_sql_run(store, KIN_SQL_DROP_VECTORS, err, "i", c->item);
-  if (status == KIN_OK && c->row >= 0) status = kin_index_remove(store->index, c->item, (uint64_t)c->row, err);
+    status = kin_sql_run(store, KIN_SQL_DROP_VECTORS, err, "ii", c->item, (int64_t)0);
   return status;
 }
 
@@ -199,7 +240,8 @@ static kin_status write_vector(kin_update *u, kin_candidate *c, kin_error *err) 
   kin_status status = write_item(u, c, err);
   if (status == KIN_OK) status = kin_index_add(store->index, c->item, c->vector, &row, err);
   if (status == KIN_OK)
-    status = kin_sql_run(store, KIN_SQL_ADD_VECTOR, err, "iii", store->collection.id, c->item, (int64_t)row);
+    status =
+        kin_sql_run(store, KIN_SQL_ADD_VECTOR, err, "iiii", store->collection.id, c->item, (int64_t)0, (int64_t)row);
   if (c->embed)
     u->pending.done++;
   else
@@ -211,7 +253,7 @@ static kin_status write_candidate(kin_update *u, kin_candidate *c, kin_error *er
   if (c->status != KIN_OK) {
     /* An item whose file is no picture any more goes; one that can't be read now stays as it was. */
     bool stays = c->status == KIN_ERR_IO || c->status == KIN_ERR_MEMORY;
-    if (c->item && !stays) return kin_update_drop(u, c->item, c->row, err);
+    if (c->item && !stays) return kin_update_drop(u, c->item, err);
     return c->item ? kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c->item) : KIN_OK;
   }
   kin_status status = KIN_OK;

@@ -17,6 +17,8 @@ kin_status kin_store_index(kin_store *store, kin_model *model, const char *const
   kin_store_encoder encoder = {.model_id = info.id,
                                .model_path = path ? path : kin_model_dir(model),
                                .dim = info.dim,
+                               .has_image = info.has_image,
+                               .has_text = info.has_text,
                                .embed = embed_with_model,
                                .user = model};
   kin_status status = kin_store_update(store, &encoder, paths, n_paths, options, out, err);

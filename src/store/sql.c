@@ -10,10 +10,12 @@
 #define APPLICATION_ID 0x4b494e44 /* "KIND" */
 
 /* Migration i brings a file from user_version i to i + 1; a released one never changes.
- * - An item is a file; its vectors, one a collection, go when its content changes (the sha256 no longer fits) or it
- *   is dropped. AUTOINCREMENT: the id of a dropped item is never given to another.
- * - vectors.row is the record in the collection's vector file; the triggers note the rows that nothing names
- *   any more, which keeps "live rows" = [0, rows) without holes. */
+ * - An item is a file; its vectors go when its content changes (the sha256 no longer fits) or it is dropped.
+ *   AUTOINCREMENT: the id of a dropped item is never given to another.
+ * - vectors.row is the record in the collection's vector file; the trigger notes the rows that nothing names
+ *   any more, which keeps "live rows" = [0, rows) without holes.
+ * - From 2 on an item has several vectors in a collection, one a passage, counted by ordinal. A collection's state
+ *   grows with each of its vectors that goes, so that those who hold it notice whoever dropped it. */
 static const char *const migrations[] = {
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO meta VALUES ('uuid', randomblob(16));"
@@ -50,34 +52,89 @@ static const char *const migrations[] = {
     "CREATE TRIGGER vectors_dropped AFTER DELETE ON vectors BEGIN"
     "  INSERT INTO holes VALUES (old.collection, old.row);"
     "END;",
+
+    "ALTER TABLE collections ADD COLUMN image INTEGER;"
+    "ALTER TABLE collections ADD COLUMN text INTEGER;"
+    "UPDATE collections SET image = 1;"
+    "INSERT INTO meta SELECT 'last_collection', ifnull(max(id), 0) FROM collections;"
+    "DROP TRIGGER vectors_dropped;"
+    "ALTER TABLE vectors RENAME TO vectors_1;"
+    "CREATE TABLE vectors ("
+    "  collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,"
+    "  item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,"
+    "  ordinal INTEGER NOT NULL CHECK (ordinal >= 0),"
+    "  row INTEGER NOT NULL CHECK (row >= 0),"
+    "  PRIMARY KEY (collection, item, ordinal)) WITHOUT ROWID;"
+    "INSERT INTO vectors SELECT collection, item, 0, row FROM vectors_1;"
+    "DROP TABLE vectors_1;"
+    "CREATE UNIQUE INDEX vectors_by_row ON vectors (collection, row);"
+    "CREATE INDEX vectors_by_item ON vectors (item);"
+    "CREATE INDEX later_vectors ON vectors (collection) WHERE ordinal > 0;"
+    "CREATE TRIGGER vectors_dropped AFTER DELETE ON vectors"
+    "  WHEN EXISTS (SELECT 1 FROM collections WHERE id = old.collection) BEGIN"
+    "  INSERT INTO holes VALUES (old.collection, old.row);"
+    "  UPDATE collections SET state = state + 1 WHERE id = old.collection;"
+    "END;"
+    "CREATE TABLE passages ("
+    "  id INTEGER PRIMARY KEY,"
+    "  collection INTEGER NOT NULL,"
+    "  item INTEGER NOT NULL,"
+    "  ordinal INTEGER NOT NULL,"
+    "  line INTEGER NOT NULL,"
+    "  offset INTEGER NOT NULL,"
+    "  text TEXT NOT NULL,"
+    "  UNIQUE (collection, item, ordinal),"
+    "  FOREIGN KEY (collection, item, ordinal) REFERENCES vectors ON DELETE CASCADE);",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const statements[KIN_SQL_COUNT] = {
-    [KIN_SQL_READ_COLLECTION] = "SELECT id, model_id, model_path, vectors_suffix, dim, rows, state FROM collections"
-                                " ORDER BY id LIMIT 1",
-    [KIN_SQL_ADD_COLLECTION] = "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix)"
-                               " VALUES (1, ?1, ?2, ?3, ?4)",
-    [KIN_SQL_SET_COLLECTION_STATE] = "UPDATE collections SET rows = ?2, state = state + 1 WHERE id = ?1",
-    [KIN_SQL_SET_MODEL_PATH] = "UPDATE collections SET model_path = ?2, state = state + 1 WHERE id = ?1",
-    [KIN_SQL_COUNT_HOLES] = "SELECT count(*) FROM holes WHERE collection = ?1",
+    [KIN_SQL_READ_COLLECTIONS] = "SELECT id, model_id, model_path, vectors_suffix, dim, rows, state, text_model_id,"
+                                 " text_model_path, image, ifnull(text, 1) FROM collections WHERE ?1 IN (0, id)"
+                                 " ORDER BY id",
+    [KIN_SQL_FIND_COLLECTION] = "SELECT id FROM collections WHERE model_id = ?1",
+    [KIN_SQL_NEXT_COLLECTION] = "UPDATE meta SET value = value + 1 WHERE key = 'last_collection' RETURNING value",
+    [KIN_SQL_ADD_COLLECTION] = "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix, image, text)"
+                               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [KIN_SQL_SET_COLLECTION_STATE] = "UPDATE collections SET rows = ?2, state = state + 1 WHERE id = ?1"
+                                     " RETURNING state",
+    [KIN_SQL_SET_MODEL] = "UPDATE collections SET model_path = ?2, image = ?3, text = ?4, state = state + 1"
+                          " WHERE id = ?1 AND (model_path IS NOT ?2 OR image IS NOT ?3 OR text IS NOT ?4)",
+    [KIN_SQL_SET_TEXT_MODEL] = "UPDATE collections SET text_model_id = ?2, text_model_path = ?3, state = state + 1"
+                               " WHERE id = ?1",
+    [KIN_SQL_DROP_COLLECTION] = "DELETE FROM collections WHERE id = ?1",
+    [KIN_SQL_DROP_BARE_ITEMS] = "DELETE FROM items WHERE id NOT IN (SELECT item FROM vectors)",
+    [KIN_SQL_COUNT_VECTORS] = "SELECT c.rows - (SELECT count(*) FROM holes h WHERE h.collection = c.id),"
+                              " (SELECT count(*) FROM vectors v WHERE v.collection = c.id AND v.ordinal > 0)"
+                              " FROM collections c WHERE c.id = ?1",
+    [KIN_SQL_COUNT_ITEMS] = "SELECT count(*) FROM items",
     [KIN_SQL_READ_HOLES] = "SELECT row FROM holes WHERE collection = ?1 ORDER BY row",
     [KIN_SQL_FIND_PATH] = "SELECT i.id, i.size, i.mtime_ns, i.sha256, v.row,"
                           " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
-                          " ON v.item = i.id AND v.collection = ?2 WHERE i.path = ?1",
+                          " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.path = ?1",
     /* CROSS: from the hash to the vector; left to itself the planner goes through all vectors. */
-    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row FROM items i CROSS JOIN vectors v"
-                            " ON v.item = i.id AND v.collection = ?2 WHERE i.sha256 = ?1 LIMIT 1",
-    [KIN_SQL_READ_ITEM] = "SELECT path, width, height FROM items WHERE id = ?1",
+    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row, i.path FROM items i CROSS JOIN vectors v"
+                            " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.sha256 = ?1 LIMIT 1",
+    [KIN_SQL_READ_HIT] = "SELECT i.path, i.width, i.height, p.line, p.offset, p.text FROM vectors v"
+                         " JOIN items i ON i.id = v.item LEFT JOIN passages p"
+                         " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"
+                         " WHERE v.collection = ?1 AND v.row = ?2",
     [KIN_SQL_ADD_ITEM] = "INSERT INTO items (path, size, mtime_ns, sha256, width, height)"
                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [KIN_SQL_CHANGE_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3, sha256 = ?4, width = ?5, height = ?6"
                             " WHERE id = ?1",
     [KIN_SQL_TOUCH_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3 WHERE id = ?1",
     [KIN_SQL_DROP_ITEM] = "DELETE FROM items WHERE id = ?1",
-    [KIN_SQL_DROP_VECTORS] = "DELETE FROM vectors WHERE item = ?1",
-    [KIN_SQL_ADD_VECTOR] = "INSERT INTO vectors VALUES (?1, ?2, ?3)",
-    [KIN_SQL_VECTOR_ROW] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2",
+    [KIN_SQL_DROP_BARE_ITEM] = "DELETE FROM items WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM vectors WHERE item = ?1)",
+    /* Of one collection (?2), or of all (0). */
+    [KIN_SQL_DROP_VECTORS] = "DELETE FROM vectors WHERE item = ?1 AND ?2 IN (0, collection)",
+    [KIN_SQL_ADD_VECTOR] = "INSERT INTO vectors VALUES (?1, ?2, ?3, ?4)",
+    [KIN_SQL_ADD_PASSAGE] = "INSERT INTO passages (collection, item, ordinal, line, offset, text)"
+                            " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [KIN_SQL_COPY_PASSAGE] = "INSERT INTO passages (collection, item, ordinal, line, offset, text)"
+                             " SELECT collection, ?3, ordinal, line, offset, text FROM passages"
+                             " WHERE collection = ?1 AND item = ?2 AND ordinal = ?4",
+    [KIN_SQL_VECTOR_ROWS] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2 ORDER BY ordinal",
     [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
                             " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",

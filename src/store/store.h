@@ -9,22 +9,31 @@
 
 /* Every statement that the store runs more than once; the texts are in sql.c. */
 typedef enum kin_sql {
-  KIN_SQL_READ_COLLECTION,
+  KIN_SQL_READ_COLLECTIONS,
+  KIN_SQL_FIND_COLLECTION,
+  KIN_SQL_NEXT_COLLECTION,
   KIN_SQL_ADD_COLLECTION,
   KIN_SQL_SET_COLLECTION_STATE,
-  KIN_SQL_SET_MODEL_PATH,
-  KIN_SQL_COUNT_HOLES,
+  KIN_SQL_SET_MODEL,
+  KIN_SQL_SET_TEXT_MODEL,
+  KIN_SQL_DROP_COLLECTION,
+  KIN_SQL_DROP_BARE_ITEMS,
+  KIN_SQL_COUNT_VECTORS,
+  KIN_SQL_COUNT_ITEMS,
   KIN_SQL_READ_HOLES,
   KIN_SQL_FIND_PATH,
   KIN_SQL_FIND_SHA256,
-  KIN_SQL_READ_ITEM,
+  KIN_SQL_READ_HIT,
   KIN_SQL_ADD_ITEM,
   KIN_SQL_CHANGE_ITEM,
   KIN_SQL_TOUCH_ITEM,
   KIN_SQL_DROP_ITEM,
+  KIN_SQL_DROP_BARE_ITEM,
   KIN_SQL_DROP_VECTORS,
   KIN_SQL_ADD_VECTOR,
-  KIN_SQL_VECTOR_ROW,
+  KIN_SQL_ADD_PASSAGE,
+  KIN_SQL_COPY_PASSAGE,
+  KIN_SQL_VECTOR_ROWS,
   KIN_SQL_MARK_SEEN,
   KIN_SQL_NEXT_UNSEEN,
   KIN_SQL_COUNT
@@ -32,13 +41,14 @@ typedef enum kin_sql {
 
 /* The vectors of one model. */
 typedef struct kin_collection {
-  int64_t id; /* 0: none yet */
+  int64_t id; /* 0: none */
   char model_id[65];
-  char *model_path;
-  char *vectors_path;
+  char text_model_id[65];                            /* "": none */
+  char *model_path, *text_model_path, *vectors_path; /* the second may be NULL */
   size_t dim;
-  uint64_t rows;  /* committed */
-  uint64_t state; /* grows with every commit that touches the collection */
+  uint64_t rows;    /* committed */
+  uint64_t state;   /* grows with every commit that touches the collection */
+  bool image, text; /* what it can be asked with; text is true where that isn't known */
 } kin_collection;
 
 struct kin_store {
@@ -49,9 +59,22 @@ struct kin_store {
   sqlite3 *db;
   sqlite3_stmt *statements[KIN_SQL_COUNT];
   uint8_t uuid[KIN_UUID_SIZE];
-  kin_collection collection;
-  kin_index *index; /* of the collection; NULL without one */
+  int64_t selected;          /* the id of the collection that was chosen; 0: the only one, if there is only one */
+  size_t n_collections;      /* as of the last refresh, like the next two */
+  kin_collection collection; /* the chosen one */
+  kin_index *index;          /* of it; NULL without one */
 };
+
+/* What fills a collection: a model, or a test's stand-in for one. */
+typedef struct kin_store_encoder {
+  const char *model_id, *model_path;
+  size_t dim;
+  bool has_image, has_text; /* the model's towers */
+  /* As kin_embed_images with a model. */
+  kin_status (*embed)(void *user, const kin_image_source *images, size_t n, const kin_embed_options *options,
+                      float *out, kin_error *err);
+  void *user;
+} kin_store_encoder;
 
 /* ---- sql.c: the only file with SQL */
 
@@ -83,24 +106,28 @@ void kin_lock_release(int lock);
 
 /* ---- store.c */
 
-/* In a transaction: bring collection and index to the state that the transaction sees. */
+/* In a transaction: bring the chosen collection and its index to the state that the transaction sees. */
 kin_status kin_store_refresh(kin_store *store, kin_error *err);
+/* Begin reading and refresh; kin_sql_rollback ends it, also after a failure. */
+kin_status kin_store_begin_read(kin_store *store, kin_error *err);
 /* The absolute path, without symbolic links, of a file that need not exist; its folder must. Free with free(). */
 kin_status kin_store_absolute_path(const char *path, char **out, kin_error *err);
-/* The vector of item `id`, as stored, into out[dim]. KIN_ERR_NOT_FOUND. */
+/* The (first) vector of item `id` in the chosen collection, as stored, into out[dim]. KIN_ERR_NOT_FOUND. */
 kin_status kin_store_read_vector(kin_store *store, int64_t id, float *out, kin_error *err);
 
-/* ---- update.c */
+/* ---- collections.c */
 
-/* What fills a collection: a model, or a test's stand-in for one. */
-typedef struct kin_store_encoder {
-  const char *model_id, *model_path;
-  size_t dim;
-  /* As kin_embed_images with a model. */
-  kin_status (*embed)(void *user, const kin_image_source *images, size_t n, const kin_embed_options *options,
-                      float *out, kin_error *err);
-  void *user;
-} kin_store_encoder;
+/* In a transaction: those of the store, by id, into a new array; `only` (0: all) picks one. */
+kin_status kin_collections_read(kin_store *store, int64_t only, kin_collection **out, size_t *n_out, kin_error *err);
+void kin_collections_free(kin_collection *collections, size_t n);
+/* The collection of the encoder's model, made now if there is none, becomes the chosen one. `text_model` (may be NULL)
+ * is checked before and set. */
+kin_status kin_collection_open(kin_store *store, const kin_store_encoder *encoder, const kin_model *text_model,
+                               kin_error *err);
+/* `what`, then all collections with their models. */
+kin_status kin_collections_fail(kin_store *store, const char *what, kin_error *err);
+
+/* ---- update.c */
 
 /* kin_store_index for any encoder. */
 kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, const char *const *paths,

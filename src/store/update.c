@@ -18,45 +18,6 @@ void kin_update_failure(kin_update *u, const char *path, kin_status status, cons
   if (u->options.on_failure) u->options.on_failure(u->options.user, path, status, message);
 }
 
-/* ---------------------------------------------------------------- collection */
-
-static kin_status create_collection(kin_store *store, const kin_store_encoder *encoder, kin_error *err) {
-  static const char suffix[] = ".vectors";
-  kin_vectors_key key = {.collection = 1, .dim = encoder->dim};
-  memcpy(key.uuid, store->uuid, sizeof key.uuid);
-  char *path = kin_format("%s%s", store->path, suffix);
-  if (!path) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
-  kin_status status = kin_vectors_create(path, &key, err);
-  free(path);
-  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
-  if (status == KIN_OK)
-    status = kin_sql_run(store, KIN_SQL_ADD_COLLECTION, err, "ssis", encoder->model_id, encoder->model_path,
-                         (int64_t)encoder->dim, suffix);
-  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
-  kin_sql_rollback(store);
-  return status;
-}
-
-/* Have the encoder's collection, made now if the store has none. */
-static kin_status open_collection(kin_store *store, const kin_store_encoder *encoder, kin_error *err) {
-  kin_collection *c = &store->collection;
-  kin_status status = KIN_OK;
-  if (!c->id) {
-    status = create_collection(store, encoder, err);
-  } else if (strcmp(c->model_id, encoder->model_id) != 0) {
-    return kin_fail(err, KIN_ERR_MISMATCH,
-                    "%s: holds vectors of the model in %s, which isn't the one in %s; index with that model or into "
-                    "another store",
-                    store->path, c->model_path, encoder->model_path);
-  } else if (strcmp(c->model_path, encoder->model_path) != 0) {
-    status = kin_sql_run(store, KIN_SQL_SET_MODEL_PATH, err, "is", c->id, encoder->model_path);
-  }
-  if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
-  if (status == KIN_OK) status = kin_store_refresh(store, err);
-  kin_sql_rollback(store);
-  return status;
-}
-
 /* ---------------------------------------------------------------------- walk */
 
 static kin_status look_up(kin_update *u, const kin_walk_entry *entry, kin_candidate *c, bool *seen, kin_error *err) {
@@ -127,24 +88,23 @@ static kin_status walk_root(kin_update *u, const char *root, bool *ok, kin_error
 
 /* --------------------------------------------------------------------- sweep */
 
-/* An item goes when its file is gone or is excluded now; not when it merely can't be reached. */
-static kin_status should_drop(kin_update *u, const char *path, size_t root_length, bool *drop, kin_error *err) {
+typedef enum fate { STAYS, LEAVES, GONE } fate;
+
+/* An item whose file is gone goes; one that is excluded now leaves this collection only; one that merely can't be
+ * reached stays. */
+static kin_status decide(kin_update *u, const char *path, size_t root_length, fate *out, kin_error *err) {
   struct stat s;
-  *drop = stat(path, &s) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISREG(s.st_mode);
-  return *drop ? KIN_OK : kin_walk_excludes(&u->walk, path, root_length, drop, err);
+  bool gone = stat(path, &s) != 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISREG(s.st_mode), excluded = false;
+  kin_status status = gone ? KIN_OK : kin_walk_excludes(&u->walk, path, root_length, &excluded, err);
+  *out = gone ? GONE : excluded ? LEAVES : STAYS;
+  return status;
 }
 
-static kin_status drop_unseen(kin_update *u, int64_t id, kin_error *err) {
-  sqlite3_stmt *s;
-  bool has_vector;
+static kin_status drop_unseen(kin_update *u, int64_t id, fate what, kin_error *err) {
+  bool dropped = true;
   kin_status status = kin_update_begin(u, err);
-  if (status == KIN_OK) status = kin_sql_bind(u->store, KIN_SQL_VECTOR_ROW, &s, err, "ii", u->store->collection.id, id);
-  if (status == KIN_OK) status = kin_sql_step(u->store, s, &has_vector, err);
-  if (status != KIN_OK) return status;
-  int64_t row = has_vector ? sqlite3_column_int64(s, 0) : -1;
-  sqlite3_reset(s);
-  status = kin_update_drop(u, id, row, err);
-  u->pending.removed++;
+  if (status == KIN_OK) status = what == GONE ? kin_update_drop(u, id, err) : kin_update_leave(u, id, &dropped, err);
+  u->pending.removed += dropped;
   if (status != KIN_OK) kin_update_rollback(u);
   return status;
 }
@@ -155,7 +115,8 @@ static kin_status sweep(kin_update *u, const char *from, const char *to, size_t 
   kin_status status = after ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", from);
   while (status == KIN_OK) {
     sqlite3_stmt *s;
-    bool more, drop = false;
+    bool more;
+    fate what = STAYS;
     status = kin_sql_bind(u->store, KIN_SQL_NEXT_UNSEEN, &s, err, "ss", after, to);
     if (status == KIN_OK) status = kin_sql_step(u->store, s, &more, err);
     if (status != KIN_OK || !more) break;
@@ -164,11 +125,11 @@ static kin_status sweep(kin_update *u, const char *from, const char *to, size_t 
     free(after);
     after = path ? kin_format("%s\x01", path) : NULL;
     if (after)
-      status = should_drop(u, path, root_length, &drop, err);
+      status = decide(u, path, root_length, &what, err);
     else
       status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", u->store->path);
     sqlite3_reset(s);
-    if (status == KIN_OK && drop) status = drop_unseen(u, id, err);
+    if (status == KIN_OK && what != STAYS) status = drop_unseen(u, id, what, err);
     if (status == KIN_OK && u->operations >= 1000) status = kin_update_commit(u, err);
   }
   free(after);
@@ -248,7 +209,7 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
                               .follow = u.options.follow,
                               .hidden = u.options.hidden,
                               .since = u.options.since};
-  kin_status status = open_collection(store, encoder, err);
+  kin_status status = kin_collection_open(store, encoder, u.options.text_model, err);
   if (status == KIN_OK) status = kin_sql_clear_seen(store, err);
   if (status == KIN_OK) status = kin_update_init(&u, err);
   if (status == KIN_OK) {

@@ -11,7 +11,7 @@ typedef struct kin_candidate {
   uint64_t size;
   int64_t mtime_ns;
   int64_t item; /* that the store has under this path; 0: none */
-  int64_t row;  /* of that item's vector; -1: none in this collection */
+  int64_t row;  /* of that item's (first) vector; -1: none in this collection */
   uint8_t known_sha256[32];
   uint8_t sha256[32];
   kin_status status; /* of reading and embedding it */
@@ -51,8 +51,10 @@ void kin_update_failure(kin_update *u, const char *path, kin_status status, cons
 kin_status kin_update_flush(kin_update *u, kin_error *err);
 /* Open the transaction, if there is none. */
 kin_status kin_update_begin(kin_update *u, kin_error *err);
-/* Take item `id` with its vectors out (row -1: it has none in this collection). */
-kin_status kin_update_drop(kin_update *u, int64_t id, int64_t row, kin_error *err);
+/* Take item `id` with its vectors out of the store. */
+kin_status kin_update_drop(kin_update *u, int64_t id, kin_error *err);
+/* Take its vectors out of this collection (*left tells whether there were any), and the item where no other has it. */
+kin_status kin_update_leave(kin_update *u, int64_t id, bool *left, kin_error *err);
 /* Make the vectors durable, then commit; on failure take everything since the last commit back. */
 kin_status kin_update_commit(kin_update *u, kin_error *err);
 void kin_update_rollback(kin_update *u);

@@ -77,7 +77,8 @@ def preprocessor(kind):
             "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
 
 
-def make_clip(folder, seed="clip"):
+def make_clip(folder, seed="clip", text_seed=None):
+    """With `text_seed`, only the image tower comes from `seed`."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
     tokens, merges = vocabulary()
@@ -94,6 +95,8 @@ def make_clip(folder, seed="clip"):
 
     w = Weights(seed)
     for name, positions in (("vision_model", (SIZE // PATCH) ** 2 + 1), ("text_model", CONTEXT)):
+        if name == "text_model" and text_seed:
+            w.random = random.Random(text_seed)
         w.put(f"{name}.embeddings.position_embedding.weight", [positions, HIDDEN], deviation=0.2)
         for i in range(LAYERS):
             layer = f"{name}.encoder.layers.{i}"

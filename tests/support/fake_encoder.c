@@ -40,6 +40,10 @@ static kin_status embed(void *user, const kin_image_source *images, size_t n, co
 }
 
 void fake_encoder_init(fake_encoder *fake, const char *model_id, size_t dim) {
-  *fake = (fake_encoder){
-      .encoder = {.model_id = model_id, .model_path = "/models/fake", .dim = dim, .embed = embed, .user = fake}};
+  *fake = (fake_encoder){.encoder = {.model_id = model_id,
+                                     .model_path = "/models/fake",
+                                     .dim = dim,
+                                     .has_image = true,
+                                     .embed = embed,
+                                     .user = fake}};
 }

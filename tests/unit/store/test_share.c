@@ -266,23 +266,6 @@ static void test_swapped_vectors(void **state) {
   free(kept);
 }
 
-/* The schema holds an item in several collections, and notes its row in each as a hole when it goes. */
-static void test_schema_holds_several_collections(void **state) {
-  fixture *f = *state;
-  kin_store_close(open_store(f, KIN_STORE_WRITE));
-  run_sql(
-      f->path,
-      "PRAGMA foreign_keys = ON;"
-      "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix) VALUES (1, 'a', '/a', 4, '.vectors'),"
-      " (2, 'b', '/b', 8, '.vectors-2');"
-      "INSERT INTO items VALUES (7, '/x.jpg', 1, 1, zeroblob(32), 1, 1);"
-      "INSERT INTO vectors VALUES (1, 7, 11), (2, 7, 22);"
-      "DELETE FROM items WHERE id = 7;"
-      "CREATE TEMP TABLE t (n CHECK (n = 2));"
-      "INSERT INTO t SELECT count(*) FROM holes WHERE (collection, row) IN (VALUES (1, 11), (2, 22));"
-      "CREATE TEMP TABLE u (n CHECK (n = 0)); INSERT INTO u SELECT count(*) FROM vectors");
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_second_writer_is_told, setup, teardown),
@@ -292,7 +275,6 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_files_that_are_no_store, setup, teardown),
       cmocka_unit_test_setup_teardown(test_empty_file_is_an_empty_store, setup, teardown),
       cmocka_unit_test_setup_teardown(test_swapped_vectors, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_schema_holds_several_collections, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
