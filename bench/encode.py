@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Images and texts a second of ours, PyTorch, ONNX Runtime and OpenVINO: one run, the same inputs and threads.
 
-    python3 -m venv peers && peers/bin/pip install torch transformers onnx onnxruntime openvino numpy
+    python3 -m venv peers && peers/bin/pip install torch transformers open_clip_torch onnx onnxruntime openvino numpy
     cmake --preset release && cmake --build build
     peers/bin/python bench/encode.py --threads 2
 
@@ -54,8 +54,43 @@ class Engine:
         self.process.wait()
 
 
+def transformer(tokens, layers, width, inner):
+    return layers * tokens * (4 * width * width + 2 * width * inner + 2 * tokens * width)
+
+
+def resnet(layers, width, side, dim):
+    """CLIP's, as the model defines it, the attention pool's keys and values of all tokens included."""
+    half = (side // 2) ** 2
+    total = half * (27 * width // 2 + 9 * (width // 2) ** 2 + 9 * width // 2 * width)
+    pixels, channels = (side // 4) ** 2, width
+    for stage, blocks in enumerate(layers):
+        planes = width << stage
+        for block in range(blocks):
+            total += pixels * (channels * planes + 9 * planes * planes)
+            if block == 0:
+                pixels //= 4 if stage else 1
+                total += pixels * channels * 4 * planes
+            total += pixels * planes * 4 * planes
+            channels = 4 * planes
+    return total + channels * ((2 * (pixels + 1) + 1) * channels + 2 * (pixels + 1) + dim)
+
+
+def open_clip_multiply_adds(model, task, length):
+    if task == "tokens":
+        c = model["text_cfg"]
+        return transformer(length, c["layers"], c["width"], 4 * c["width"]) + c["width"] * model["embed_dim"]
+    c = model["vision_cfg"]
+    if isinstance(c["layers"], list):
+        return resnet(c["layers"], c["width"], c["image_size"], model["embed_dim"])
+    patches, width = (c["image_size"] // c["patch_size"]) ** 2, c["width"]
+    return (transformer(patches + 1, c["layers"], width, int(width * c.get("mlp_ratio", 4))) +
+            patches * width * 3 * c["patch_size"] ** 2 + width * model["embed_dim"])
+
+
 def multiply_adds(config, task, side, length):
     """Of one input through a tower, as the model defines it."""
+    if "model_cfg" in config:
+        return open_clip_multiply_adds(config["model_cfg"], task, length)
     if config["model_type"] == "clip":
         c = config["vision_config" if task == "images" else "text_config"]
         inner, projection = c["intermediate_size"], c["hidden_size"] * config["projection_dim"]
@@ -64,12 +99,19 @@ def multiply_adds(config, task, side, length):
     d, total = c["hidden_size"], projection
     if task == "images":
         patch = c["patch_size"]
-        length = (side // patch) ** 2 + 1
-        total += (length - 1) * d * 3 * patch * patch
-    return total + c["num_hidden_layers"] * length * (4 * d * d + 2 * d * inner + 2 * length * d)
+        length = (side // patch) ** 2 + 1 + config.get("num_register_tokens", 0)
+        total += (side // patch) ** 2 * d * 3 * patch * patch
+    return total + transformer(length, c["num_hidden_layers"], d, inner)
 
 
-def crop_side(folder):
+def read_config(folder):
+    name = "open_clip_config.json" if (folder / "open_clip_config.json").exists() else "config.json"
+    return json.loads((folder / name).read_text())
+
+
+def crop_side(folder, config):
+    if "model_cfg" in config:
+        return config["model_cfg"]["vision_cfg"]["image_size"]
     size = json.loads((folder / "preprocessor_config.json").read_text())["crop_size"]
     return size if isinstance(size, int) else size["height"]
 
@@ -114,13 +156,13 @@ def peak(options):
 
 def bench_model(name, options, report):
     folder = options.cache / name
-    config = json.loads((folder / "config.json").read_text())
-    side = crop_side(folder)
+    config = read_config(folder)
+    side = crop_side(folder, config)
     engines = [Engine(e, folder, options) for e in options.engines]
     for e in engines:
         report["engines"][e.name] = e.about
     jobs = [("images", (batch,)) for batch in options.batches]
-    if config["model_type"] == "clip":
+    if "model_cfg" in config or config["model_type"] == "clip":
         jobs += [("tokens", (batch, length)) for length in (16, 77) for batch in options.batches]
     with tempfile.TemporaryDirectory() as scratch:
         for task, shape in jobs:

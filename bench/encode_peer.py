@@ -15,18 +15,40 @@ import numpy as np
 FEATURES = {"images": "image", "tokens": "text"}
 
 
-def load_torch(folder):
+def open_clip_towers(folder):
+    import open_clip
+
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    model.eval()
+    # The reference pads texts to 77 tokens; here it computes as few as we do.
+    return model, {"images": model.encode_image, "tokens": lambda ids: open_clip_texts(model, ids)}
+
+
+def open_clip_texts(model, ids):
+    x = model.token_embedding(ids) + model.positional_embedding[:ids.shape[1]]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:ids.shape[1], :ids.shape[1]]))
+    return x[:, -1] @ model.text_projection  # make_input ends every text with the end token
+
+
+def transformers_towers(folder, config):
     import torch
     import transformers
 
-    config = json.loads((folder / "config.json").read_text())
     transformers.logging.disable_progress_bar()
+    kind = {"clip": transformers.CLIPModel, "dinov2": transformers.Dinov2Model,
+            "dinov2_with_registers": transformers.Dinov2WithRegistersModel}[config["model_type"]]
+    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     if config["model_type"] == "clip":
-        model = transformers.CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
-        tower = {"images": model.get_image_features, "tokens": model.get_text_features}
-    else:
-        model = transformers.Dinov2Model.from_pretrained(folder, dtype=torch.float32).eval()
-        tower = {"images": lambda pixels: model(pixels).last_hidden_state[:, 0]}
+        return model, {"images": model.get_image_features, "tokens": model.get_text_features}
+    return model, {"images": lambda pixels: model(pixels).last_hidden_state[:, 0]}
+
+
+def load_torch(folder):
+    import torch
+
+    name = "open_clip_config.json" if (folder / "open_clip_config.json").exists() else "config.json"
+    config = json.loads((folder / name).read_text())
+    model, towers = open_clip_towers(folder) if "model_cfg" in config else transformers_towers(folder, config)
 
     class Tower(torch.nn.Module):
         def __init__(self, call):
@@ -37,7 +59,7 @@ def load_torch(folder):
             out = self.call(x)
             return out if isinstance(out, torch.Tensor) else out.pooler_output
 
-    return {task: Tower(call).eval() for task, call in tower.items()}
+    return {task: Tower(call).eval() for task, call in towers.items()}
 
 
 class Torch:
@@ -118,11 +140,16 @@ class OpenVino:
 def read(folder, task, path, n, length):
     if task == "tokens":
         return np.fromfile(path, np.int32).reshape(n, length).astype(np.int64)
-    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    if (folder / "preprocessor_config.json").exists():
+        processor = json.loads((folder / "preprocessor_config.json").read_text())
+        mean, deviation = processor["image_mean"], processor["image_std"]
+    else:
+        processor = json.loads((folder / "open_clip_config.json").read_text())["preprocess_cfg"]
+        mean, deviation = processor["mean"], processor["std"]
     crops = np.fromfile(path, np.uint8)
     side = round((crops.size / n / 3) ** 0.5)
     pixels = crops.reshape(n, side, side, 3).astype(np.float32) / 255
-    pixels = (pixels - np.float32(processor["image_mean"])) / np.float32(processor["image_std"])
+    pixels = (pixels - np.float32(mean)) / np.float32(deviation)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 

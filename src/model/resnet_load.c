@@ -95,7 +95,7 @@ static void pack_head(kin_loader *l, size_t width, size_t head_dim, const float 
 static void load_pool(kin_loader *l, kin_resnet *r) {
   size_t width = 32 * r->width, side = r->image_size / 32, head_dim = width / r->heads;
   const size_t square[] = {width, width};
-  float *key = NULL, *value = NULL;
+  float *key = NULL, *key_bias = NULL, *value = NULL;
   kin_load_floats(l, 2, (const size_t[]){1 + side * side, width}, &r->positions,
                   "visual.attnpool.positional_embedding");
   kin_load_linear(l, width, width, true, &r->query, "visual.attnpool.q_proj");
@@ -103,13 +103,14 @@ static void load_pool(kin_loader *l, kin_resnet *r) {
   kin_load_floats(l, 1, &width, &r->value_bias, "visual.attnpool.v_proj.bias");
   uint64_t bytes = l->bytes;
   kin_load_floats(l, 2, square, &key, "visual.attnpool.k_proj.weight");
+  kin_load_floats(l, 1, &width, &key_bias, "visual.attnpool.k_proj.bias"); /* changes no vector: see kin_pool_head */
   kin_load_floats(l, 2, square, &value, "visual.attnpool.v_proj.weight");
   l->bytes = bytes;
   r->pool = calloc(r->heads, sizeof *r->pool);
   if (!r->pool) no_memory(l);
   for (size_t h = 0; l->status == KIN_OK && h < r->heads; h++)
     pack_head(l, width, head_dim, key + h * head_dim * width, value + h * head_dim * width, &r->pool[h]);
-  kin_free_aligned(key), kin_free_aligned(value);
+  kin_free_aligned(key), kin_free_aligned(key_bias), kin_free_aligned(value);
 }
 
 kin_status kin_resnet_load(kin_loader *l, kin_resnet *r) {

@@ -41,6 +41,7 @@ void refs_open(const char *model, refs *out) {
                 .dim = (size_t)json_integer_value(json_object_get(json, "dim")),
                 .n_images = json_array_size(images),
                 .n_texts = json_array_size(texts),
+                .weights = json_string_value(json_object_get(json, "weights")),
                 .weights_sha256 = json_string_value(json_object_get(json, "weights_sha256"))};
   out->images = calloc(out->n_images + 1, sizeof *out->images);
   out->texts = calloc(out->n_texts + 1, sizeof *out->texts);
@@ -52,6 +53,8 @@ void refs_open(const char *model, refs *out) {
   }
   for (size_t i = 0; i < out->n_texts; i++) out->texts[i] = json_string_value(json_array_get(texts, i));
   if (out->n_images > 0) out->image_vectors = load_floats(model, "images", out->n_images * out->dim);
+  if (json_is_true(json_object_get(json, "mean")))
+    out->mean_vectors = load_floats(model, "mean", out->n_images * out->dim);
   if (out->n_texts > 0) {
     out->text_vectors = load_floats(model, "texts", out->n_texts * out->dim);
     load_ids(out, json_object_get(json, "ids"));
@@ -63,6 +66,7 @@ void refs_close(refs *r) {
   for (size_t i = 0; i < r->n_images; i++) free((char *)r->images[i].path);
   for (size_t i = 0; i < r->n_texts; i++) free(r->ids[i]);
   free(r->images), free(r->texts), free(r->ids), free(r->lengths), free(r->image_vectors), free(r->text_vectors);
+  free(r->mean_vectors);
   json_decref(r->json);
 }
 

@@ -13,7 +13,9 @@ typedef struct refs {
   size_t *lengths;            /* ... and how many */
   float *image_vectors;       /* [n_images][dim], not normalised */
   float *text_vectors;        /* [n_texts][dim] */
-  const char *weights_sha256; /* of model.safetensors as seeded.py writes it */
+  float *mean_vectors;        /* [n_images][dim] of DINOv2: the mean of the patch tokens; NULL: none kept */
+  const char *weights;        /* the name of the file of weights ... */
+  const char *weights_sha256; /* ... as seeded.py writes it */
   void *json;
 } refs;
 

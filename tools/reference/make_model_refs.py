@@ -129,6 +129,7 @@ def embed(name, spec, folder):
         jobs.append(("texts", texts()))
     if hasattr(double, "mean") and name.endswith("-tiny"):
         jobs.append(("mean", images))
+        out["mean"] = True
     for label, inputs in jobs:
         vectors = getattr(double, label)(inputs)
         report(label, getattr(single, label)(inputs), vectors)
@@ -151,7 +152,7 @@ def main():
             seeded.write(spec, pathlib.Path(folder), args.tokenizer)
             with open(pathlib.Path(folder) / spec["weights"], "rb") as f:
                 digest = hashlib.file_digest(f, "sha256").hexdigest()
-            out = embed(name, spec, folder) | {"weights_sha256": digest}
+            out = embed(name, spec, folder) | {"weights": spec["weights"], "weights_sha256": digest}
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in out.items())
         (REFS / f"{name}.json").write_text(f"{{\n{lines}\n}}\n")
 

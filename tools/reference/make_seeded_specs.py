@@ -51,21 +51,13 @@ RULES = {
         (r"fc1\.weight|weights_in\.weight", 0.0, 1.2, LINEAR),
         (r"bias", 0.0, 0.05, PLAIN),
     ],
-    # The ResNet's batch norms have statistics, scales and shifts that all matter. Shifts below zero let few units
-    # through each ReLU: else everything would lie in one quadrant and all pictures alike.
     "open_clip": [
         (r"logit_scale", 4.6, 0.0, PLAIN),
-        (r"running_mean", 0.0, 0.3, PLAIN),
-        (r"running_var", 1.0, 0.25, PLAIN),
-        (r"visual\..*(bn\d|downsample\.1)\.weight", 1.0, 0.2, PLAIN),
-        (r"visual\..*bn3\.bias", -0.6, 0.3, PLAIN),
-        (r"visual\..*(bn\d|downsample\.1)\.bias", -0.3, 0.3, PLAIN),
+        (r"conv1\.weight", 0.0, 1.0, LINEAR),
         (r"ln_\w+\.bias", 0.0, 0.1, PLAIN),
         (r"ln_\w+\.weight", 1.0, 0.2, PLAIN),
         (r"class_embedding|positional_embedding", 0.0, 0.3, PLAIN),
         (r"token_embedding\.weight", 0.0, 1.0, PLAIN),
-        (r"visual\..*(conv\d|downsample\.0)\.weight", 0.0, 1.4, LINEAR),
-        (r"[qk]_proj\.weight", 0.0, 1.7, LINEAR),
         (r"in_proj_weight", 0.0, 1.5, LINEAR),
         (r"c_fc\.weight", 0.0, 1.2, LINEAR),
         (r"(v|c|out)_proj\.weight", 0.0, 1.0, LINEAR),
@@ -73,6 +65,26 @@ RULES = {
         (r"bias", 0.0, 0.05, PLAIN),
     ],
 }
+
+
+def resnet_rules(first, inner, skip, scale, shift, last_shift, attention):
+    """Gains of the convolutions (the stem's first, a block's, the downsample's), of a block's last batch norm, shifts
+    of the norms and of a block's last, and the gain of the pool's queries and keys. All of a norm's numbers matter.
+    With few units past each ReLU pictures differ, for else everything would lie in one quadrant; the gains keep the
+    signal from dying out or growing beyond the shifts, which depends on the depth."""
+    return [
+        (r"running_mean", 0.0, 0.3, PLAIN),
+        (r"running_var", 1.0, 0.25, PLAIN),
+        (r"visual\..*bn3\.weight", scale, 0.2, PLAIN),
+        (r"visual\..*(bn\d|downsample\.1)\.weight", 1.0, 0.2, PLAIN),
+        (r"visual\..*bn3\.bias", last_shift, 0.3, PLAIN),
+        (r"visual\..*bn\d\.bias", shift, 0.3, PLAIN),
+        (r"visual\..*downsample\.1\.bias", 0.0, 0.1, PLAIN),
+        (r"visual\.conv1\.weight", 0.0, first, LINEAR),
+        (r"visual\..*conv\d\.weight", 0.0, inner, LINEAR),
+        (r"visual\..*downsample\.0\.weight", 0.0, skip, LINEAR),
+        (r"visual\..*[qk]_proj\.weight", 0.0, attention, LINEAR),
+    ]
 
 
 def row(rules, name, shape):
@@ -152,15 +164,15 @@ def dinov2_config(width, layers, heads, image_size=518, registers=None, **others
             **({} if registers is None else {"num_register_tokens": registers}), **others}
 
 
-def clip_of_open_clip(name, config, preprocess=None):
+def clip_of_open_clip(name, config, rules=(), preprocess={"interpolation": "bicubic", "resize_mode": "shortest"}):
     """open_clip's CLIP; the files have OpenAI's names. The count of batches is an I64 in real files too."""
     model = open_clip.model.CLIP(**config)
     shapes = {n: list(t.shape) for n, t in model.state_dict().items()}
     counts = [n for n in shapes if n.endswith("num_batches_tracked")]
     mean, deviation = NORMALISE["clip"]
     files = {"open_clip_config.json": {"model_cfg": config, "preprocess_cfg": {
-        "mean": mean, "std": deviation, **(preprocess or {"interpolation": "bicubic", "resize_mode": "shortest"})}}}
-    write(name, RULES["open_clip"], {n: shape for n, shape in shapes.items() if n not in counts}, files,
+        "mean": mean, "std": deviation, **preprocess}}}
+    write(name, [*rules, *RULES["open_clip"]], {n: shape for n, shape in shapes.items() if n not in counts}, files,
           fold([{"name": n, "shape": [], "dtype": "I64"} for n in counts]), "open_clip_model.safetensors")
 
 
@@ -200,13 +212,15 @@ def main():
     dinov2("dinov2-registers-swiglu-tiny", dinov2_config(96, 2, 2, 70, registers=3, use_swiglu_ffn=True), 98, 98)
     text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
     clip_of_open_clip("clip-rn50", {"embed_dim": 1024, "quick_gelu": True, "text_cfg": text, "vision_cfg": {
-        "image_size": 224, "layers": [3, 4, 6, 3], "width": 64, "patch_size": None}})
+        "image_size": 224, "layers": [3, 4, 6, 3], "width": 64, "patch_size": None}},
+        resnet_rules(2.8, 1.77, 1.5, 0.3, -0.62, -0.22, 0.6))
     small = {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 2, "layers": 2}
     # Widths that fill no panel, as RN50x4 has them, and a tower of more blocks at another size.
     clip_of_open_clip("clip-rn-tiny", {"embed_dim": 56, "quick_gelu": True, "text_cfg": small, "vision_cfg": {
-        "image_size": 96, "layers": [1, 2, 2, 1], "width": 20, "patch_size": None}})
-    clip_of_open_clip("clip-open-tiny", {"embed_dim": 48, "text_cfg": small, "vision_cfg": {
-        "image_size": 84, "layers": 3, "width": 96, "head_width": 32, "mlp_ratio": 3.5, "patch_size": 14}}, {})
+        "image_size": 96, "layers": [1, 2, 2, 1], "width": 20, "patch_size": None}},
+        resnet_rules(1.4, 2.0, 2.0, 0.6, -0.8, -0.4, 1.7))
+    clip_of_open_clip("clip-open-tiny", {"embed_dim": 48, "text_cfg": {**small, "heads": 3, "layers": 3}, "vision_cfg": {
+        "image_size": 84, "layers": 3, "width": 96, "head_width": 32, "mlp_ratio": 3.5, "patch_size": 14}}, preprocess={})
 
 
 if __name__ == "__main__":

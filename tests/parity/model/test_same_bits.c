@@ -40,12 +40,12 @@ typedef struct subject {
   size_t scalar_images, scalar_texts;
 } subject;
 static const subject subjects[] = {
-    {"clip-tiny", 17, 17},
-    {"dinov2-tiny", 17, 17},
+    {"clip-tiny", 17, 17},    {"dinov2-tiny", 17, 17},
+    {"clip-rn-tiny", 17, 17}, {"dinov2-registers-swiglu-tiny", 17, 17},
 /* Under a sanitizer the small models, which run the same code, are enough: plain C would take many minutes. */
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
-    {"clip-vit-b-32", 1, 3},
-    {"dinov2-small", 1, 0},
+    {"clip-vit-b-32", 1, 3},  {"dinov2-small", 1, 0},
+    {"clip-rn50", 1, 0},
 #endif
 };
 
