@@ -200,8 +200,8 @@ const cli_command cli_command_search = {
     .details = "Print what is nearest in the store, best first: rank, cosine, path. Without\n"
                "--model the model that the store was made with is used. A store that holds\n"
                "vectors of several models has a collection of each: the one that can answer is\n"
-               "asked, or the one that --model names. A text model (--text-model) lets a collection\n"
-               "of CLIP's be asked in other languages.",
+               "asked, or the one that --model names. With a text model (--text-model) a\n"
+               "collection of CLIP's can be asked in other languages.",
     .examples = "  kindred search \"a snowy road\"\n"
                 "  kindred search --image cat.jpg -n 20\n"
                 "  kindred search --text-model clip-multilingual \"사람이 없는 도로\"\n"
