@@ -2,7 +2,7 @@
 """Tokenizers: milliseconds to open and megabytes a second, ours and the tokenizers library's: one run, one thread, CPU time.
 
     python3 -m venv peers && peers/bin/pip install tokenizers
-    cmake --preset release && cmake --build build && tools/materials.py clip-vocab minilm e5-vocab
+    cmake --preset release && cmake --build build && tools/materials.py clip-vocab minilm e5-small
     peers/bin/python bench/tokenize.py
 
 The text is natural: sentences of many languages, in a random order, and English alone. The peer keeps a cache of words, ours none.
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import make_text_corpus  # noqa: E402
 
-FOLDERS = {"CLIP, BPE": "clip-vocab", "MiniLM, WordPiece": "minilm", "e5, Unigram": "e5-vocab", "RoBERTa-like, BPE": "roberta"}
+FOLDERS = {"CLIP, BPE": "clip-vocab", "MiniLM, WordPiece": "minilm", "e5, Unigram": "e5-small", "RoBERTa-like, BPE": "roberta"}
 
 
 def texts():

@@ -24,6 +24,10 @@ MARKS = [*range(0x300, 0x370), *range(0x483, 0x488), *range(0x591, 0x5BE), *rang
          0x93C, 0x94D, 0x9CD, 0x1039, 0x17D2, 0xE38, 0xE48, 0x1AB0, 0x1ABF, 0x1DC0, 0x1DF6, *range(0x20D0, 0x20F1), 0x302A,
          0x3099, 0x309A, 0xFE20, 0x1D165, 0x1E130, 0x1E944, 0x10A0F, 0x8D3, 0x7FD, 0x345]
 BASES = "aeiouAEIOUnNcCsSdDkKrRyYøÅäüéกขकखगড়아가각かきハΑαωЯиאבش한漢e\u0915\u0958\uff21\u00a8\u1100\u1161\u11a8\u115f"
+# What grapheme rules tell apart: conjuncts, prepended signs, syllables, flags, joiners.
+CLUSTERED = [0x915, 0x958, 0x9DC, 0x94D, 0x9CD, 0x200D, 0x200C, 0x300, 0x301, 0x345, 0x5B7, 0x654, 0x600, 0x110BD, 0x111C2,
+             0x11A3A, 0x113D1, 0x65, 0x41, 0xA8, 0xFF21, 0xFF76, 0xFF9E, 0x93C, 0x903, 0x1100, 0x1161, 0x11A8, 0x1F1E6, 0x1F468,
+             0xA9, 0x20E3, 0xFE0F, 0x897, 0x1ACE, 0xE33, 0x2126, 0xD, 0xA, 0x1039, 0x1000, 0x17D2, 0x1780, 0x1FBF, 0x9BC, 0xE0100]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -93,6 +97,10 @@ def marked(r, seeds):
         if r.below(5) == 0:
             out.append(" ")
     return "".join(out)
+
+
+def clustered(r, seeds):
+    return "".join(chr(r.pick(CLUSTERED)) for _ in range(2 + r.below(8)))
 
 
 def pictured(r, seeds):
@@ -186,7 +194,7 @@ def long_word(r, seeds):
     return "".join(chr(0x21 + r.below(94)) for _ in range(n))
 
 
-KINDS = [(sentence, 1), (shuffled, 5), (cut, 3), (recased, 2), (renormalized, 3), (marked, 3), (pictured, 2),
+KINDS = [(sentence, 1), (shuffled, 5), (cut, 3), (recased, 2), (renormalized, 3), (marked, 3), (clustered, 2), (pictured, 2),
          (controlled, 2), (special, 3), (spaced, 2), (numeric, 2), (quoted, 2), (random_blocks, 5), (rules, 2)]
 COUNT = 20000
 LONG = 250

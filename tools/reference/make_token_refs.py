@@ -68,7 +68,7 @@ TOKENIZERS = {
     "bert-files": (from_files("BertTokenizer", "bert-files", vocab="vocab.txt"), 16),
     "roberta": (from_json("roberta"), 16),
     "roberta-prefix": (from_json("roberta", '"add_prefix_space":false', '"add_prefix_space":true'), 16),
-    "e5": (from_json("e5-vocab"), 512),
+    "e5": (from_json("e5-small"), 512),
     "unigram": (from_json("unigram"), 16),
     "unigram-bytes": (from_json("unigram", '"byte_fallback":false', '"byte_fallback":true'), 16),
     "unigram-words": (from_json("unigram", METASPACE, WORDS), 16),

@@ -132,7 +132,7 @@ static reference references[] = {
     {"bert-files", "bert-files", 16, {"vocab.txt", "tokenizer_config.json"}, NULL, NULL},
     {"roberta", "roberta", 16, {NULL}, NULL, NULL},
     {"roberta-prefix", "roberta", 16, {NULL}, "\"add_prefix_space\":false", "\"add_prefix_space\":true"},
-    {"e5", "e5-vocab", 512, {NULL}, NULL, NULL},
+    {"e5", "e5-small", 512, {NULL}, NULL, NULL},
     {"unigram", "unigram", 16, {NULL}, NULL, NULL},
     {"unigram-bytes", "unigram", 16, {NULL}, "\"byte_fallback\":false", "\"byte_fallback\":true"},
     {"unigram-words", "unigram", 16, {NULL}, METASPACE, WORDS},
