@@ -1,5 +1,5 @@
 /* How fast a tokenizer opens and tokenizes on one thread: bench-tokenize FOLDER FILE SECONDS, one text a line of FILE.
- * Prints one line of JSON; bench/tokenize.py compares it with the peer. Times are CPU time. */
+ * Prints one line of JSON; bench/tokenize_speed.py compares it with the peer. Times are CPU time. */
 #include "text/text.h"
 
 #include <stdio.h>

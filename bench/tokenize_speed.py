@@ -3,7 +3,7 @@
 
     python3 -m venv peers && peers/bin/pip install tokenizers
     cmake --preset release && cmake --build build && tools/materials.py clip-vocab minilm e5-small
-    peers/bin/python bench/tokenize.py
+    peers/bin/python bench/tokenize_speed.py
 
 The text is natural: sentences of many languages, in a random order, and English alone. The peer keeps a cache of words, ours none.
 """
