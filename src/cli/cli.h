@@ -47,7 +47,8 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_command_embed, cli_command_compare, cli_command_index, cli_command_search,
-    cli_command_collections, cli_command_model, cli_command_model_list, cli_command_model_pull;
+    cli_command_collections, cli_command_model, cli_command_model_compare, cli_command_model_list,
+    cli_command_model_pull;
 
 /* Options that every command takes. */
 typedef struct cli_common {
@@ -113,6 +114,10 @@ int cli_stopped(void);
 int cli_failed(const kin_error *err);
 /* `text` on stdout, with control characters as '?' where stdout is a terminal. */
 void cli_put_text(const char *text);
+/* Whether a byte of UTF-8 goes on with a character that an earlier one began. */
+bool cli_inside_character(char c);
+/* A path on stdout, padded to `columns`; of a longer one the end is shown, which tells it from others. */
+void cli_put_path(const char *path, size_t columns);
 /* Print and release `value`; returns an exit status. NULL stands for lack of memory. */
 int cli_print_json(json_t *value);
 /* Columns that `text` takes on a terminal. */

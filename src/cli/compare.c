@@ -47,28 +47,14 @@ static int embed_item(const cli_session *session, const item *in, float *row) {
   return status == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
-static bool inside_character(char c) {
-  return ((unsigned char)c & 0xC0) == 0x80;
-}
-
-/* An input's name padded to `columns`. What is longer loses its beginning if it is a path, whose end tells it
- * from others, or its end if it is a text. */
-static void put_label(const item *in, size_t columns) {
-  static const char ellipsis[] = "\xE2\x80\xA6";
+/* A text in quotes, padded to `columns`; what is longer loses its end. */
+static void put_quoted(const char *text, size_t columns) {
   char label[1024];
-  const char *shown = in->name;
-  size_t room = columns - (in->is_text ? 2 : 0);
-  if (cli_columns(in->name) <= room) {
-    snprintf(label, sizeof label, in->is_text ? "\"%s\"" : "%s", in->name);
-  } else if (in->is_text) {
-    size_t length = strlen(shown) < 512 ? strlen(shown) : 512;
-    do {
-      while (length > 0 && inside_character(shown[length])) length--;
-      snprintf(label, sizeof label, "\"%.*s%s\"", (int)length, shown, ellipsis);
-    } while (cli_columns(label) > columns && length-- > 0);
-  } else {
-    while (*shown && (cli_columns(shown) > room - 1 || inside_character(*shown))) shown++;
-    snprintf(label, sizeof label, "%s%s", ellipsis, shown);
+  size_t length = strlen(text) < 512 ? strlen(text) : 512;
+  snprintf(label, sizeof label, "\"%s\"", text);
+  while (cli_columns(label) > columns && length-- > 0) {
+    while (length > 0 && cli_inside_character(text[length])) length--;
+    snprintf(label, sizeof label, "\"%.*s\xE2\x80\xA6\"", (int)length, text);
   }
   cli_put_text(label);
   for (size_t used = cli_columns(label); used < columns; used++) putchar(' ');
@@ -89,7 +75,10 @@ static void print_table(const item *items, const float *cosines, size_t n) {
   putchar('\n');
   for (size_t i = 0; i < n; i++) {
     printf("%3zu  ", i + 1);
-    put_label(&items[i], widest);
+    if (items[i].is_text)
+      put_quoted(items[i].name, widest);
+    else
+      cli_put_path(items[i].name, widest);
     for (size_t j = 0; j < n; j++) printf("  %7.4f", (double)cosines[i * n + j]);
     putchar('\n');
   }

@@ -85,7 +85,8 @@ static const cli_command info_command = {
                 "  kindred model info models/dinov2-small --json\n",
     .run = run_info};
 
-static const cli_command *const parts[] = {&cli_command_model_list, &cli_command_model_pull, &info_command};
+static const cli_command *const parts[] = {&cli_command_model_list, &cli_command_model_pull, &info_command,
+                                           &cli_command_model_compare};
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
@@ -96,16 +97,18 @@ static int run(const cli_command *command, int argc, char **argv) {
   /* Their names begin with "model ". */
   for (size_t i = 0; i < N_PARTS; i++)
     if (strcmp(argv[1], parts[i]->name + strlen("model ")) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
-  return cli_usage_error(command, "unknown \"%s\"; there are: list, pull, info", argv[1]);
+  return cli_usage_error(command, "unknown \"%s\"; there are: list, pull, info, compare", argv[1]);
 }
 
 const cli_command cli_command_model = {.name = "model",
-                                       .usage = "list|pull|info [OPTION]... [MODEL]",
-                                       .summary = "get a model, list those there are, tell what one holds",
+                                       .usage = "list|pull|info|compare [OPTION]... [MODEL]...",
+                                       .summary = "get models, list them, tell what one holds, compare some",
                                        .details =
                                            "  kindred model list          the models in the cache\n"
                                            "  kindred model pull MODEL    get one from a hub (ORG/NAME[@REVISION])\n"
-                                           "  kindred model info MODEL    architecture, sizes, vector length",
+                                           "  kindred model info MODEL    architecture, sizes, vector length\n"
+                                           "  kindred model compare MODEL... PHOTOS\n"
+                                           "                              which of them suits these photos",
                                        .examples = "  kindred model pull clip-vit-b-32\n"
                                                    "  kindred model info clip-vit-b-32\n",
                                        .run = run};

@@ -104,6 +104,21 @@ void cli_put_text(const char *text) {
   for (; *text; text++) putchar(terminal && ((unsigned char)*text < 0x20 || *text == 0x7F) ? '?' : *text);
 }
 
+bool cli_inside_character(char c) {
+  return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+void cli_put_path(const char *path, size_t columns) {
+  size_t used = cli_columns(path);
+  if (used > columns) {
+    while (*path && (cli_columns(path) > columns - 1 || cli_inside_character(*path))) path++;
+    fputs("\xE2\x80\xA6", stdout);
+    used = cli_columns(path) + 1;
+  }
+  cli_put_text(path);
+  for (; used < columns; used++) putchar(' ');
+}
+
 int cli_print_json(json_t *value) {
   int failed = value ? json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : -1;
   if (!value) cli_error("out of memory");

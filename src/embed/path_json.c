@@ -7,8 +7,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* A copy of `text` with each byte that is no part of a UTF-8 character replaced by U+FFFD. */
-static char *replace_invalid(const char *text) {
+char *kin_replace_invalid(const char *text) {
   size_t left = strlen(text), at = 0;
   char *out = kin_array(left + 1, 3);
   if (!out) return NULL;
@@ -40,7 +39,7 @@ static char *hex(const char *text) {
 
 bool kin_json_set_text(json_t *object, const char *key, const char *text) {
   if (json_object_set_new(object, key, json_string(text)) == 0) return true;
-  char *shown = replace_invalid(text), *bytes = hex(text), *hex_key = kin_format("%s_hex", key);
+  char *shown = kin_replace_invalid(text), *bytes = hex(text), *hex_key = kin_format("%s_hex", key);
   bool ok = shown && bytes && hex_key && json_object_set_new(object, key, json_string(shown)) == 0 &&
             json_object_set_new(object, hex_key, json_string(bytes)) == 0;
   free(shown);

@@ -55,4 +55,9 @@ kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, u
 kin_status kin_image_resize(const kin_image *image, uint32_t out_width, uint32_t out_height, kin_filter filter,
                             kin_image *out, kin_error *err);
 
+/* Decode the file and scale it down, if need be, so that its longer side is at most `side` pixels. */
+kin_status kin_image_thumbnail(const char *path, uint64_t max_pixels, uint32_t side, kin_image *out, kin_error *err);
+/* The picture as a JPEG file of `quality`, 1 to 100, in memory. *out is released with free(). */
+kin_status kin_image_encode_jpeg(const kin_image *image, int quality, uint8_t **out, size_t *out_size, kin_error *err);
+
 #endif

@@ -25,7 +25,8 @@ class Overview(CommandTest):
         self.assertRegex(self.run_kindred("--version").out, r"^kindred \d+\.\d+\.\d+\n$")
 
     def test_every_command_has_help_with_examples(self):
-        for command in [*([c] for c in COMMANDS), ["model", "info"], ["model", "list"], ["model", "pull"]]:
+        for command in [*([c] for c in COMMANDS), ["model", "info"], ["model", "list"], ["model", "pull"],
+                        ["model", "compare"]]:
             out = self.run_kindred(*command, "--help").out
             self.assertIn(f"Usage: kindred {' '.join(command)}", out)
             self.assertIn(f"\nExamples:\n  kindred {command[0]}", out)
