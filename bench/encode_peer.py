@@ -12,8 +12,6 @@ import time
 
 import numpy as np
 
-FEATURES = {"images": "image", "tokens": "text"}
-
 
 def open_clip_towers(folder):
     import open_clip
@@ -162,15 +160,13 @@ def main():
     seconds = time.perf_counter() - start
     print(json.dumps({"open_seconds": round(seconds, 3), "engine": peer.name}), file=answers, flush=True)
     for line in sys.stdin:
-        task, path, n, *rest = line.split()
+        task, path, n, *rest = line.split()  # rest: for tokens the length, then how often
         run = peer.prepare(task, read(folder, task, path, int(n), int(rest[0])))
-        run() if int(rest[-1]) == 0 else None
         start = time.perf_counter()
         for _ in range(int(rest[-1])):
             vectors = run()
         seconds = time.perf_counter() - start
-        if int(rest[-1]) > 0:
-            np.asarray(vectors, np.float32).tofile(f"{path}.{engine}")
+        np.asarray(vectors, np.float32).tofile(f"{path}.{engine}")
         print(json.dumps({"seconds": seconds}), file=answers, flush=True)
 
 
