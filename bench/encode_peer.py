@@ -82,7 +82,8 @@ class Torch:
 def exported(folder, exports, task, example):
     """The tower as an ONNX file with a free batch size; texts also with a free length."""
     path = exports / f"{folder.name}.{task}.onnx"
-    if not path.exists():
+    newest = max(f.stat().st_mtime for f in folder.iterdir())
+    if not path.exists() or path.stat().st_mtime < newest:
         import torch
 
         exports.mkdir(parents=True, exist_ok=True)
