@@ -215,7 +215,7 @@ static void put_queries(FILE *out, const comparison *c) {
   fputs("<section><h2>Nearest neighbours</h2>\n<p>Numbers are cosines: compare them within a model, not between "
         "models.</p>\n",
         out);
-  for (size_t i = 0; i < c->n_queries; i++) {
+  for (size_t i = 0; i < c->n_queries && !cli_signal(); i++) { /* photos may take long to decode */
     const compared_photo *photo = &c->photos[c->queries[i]];
     fputs("<article><figure>", out);
     put_picture(out, photo, QUERY);
@@ -272,7 +272,7 @@ static const char head[] =
     "footer{color:var(--soft);font-size:.8rem;margin-top:24px}\n"
     "@media(max-width:640px){article{grid-template-columns:1fr;padding:12px}figure{position:static}"
     "figure img{max-height:240px}table{font-size:.85rem}th,td{padding:.45em .5em}thead "
-    "th{min-width:0}small{font-size:.72rem}"
+    "th{min-width:0}small,.score{font-size:.72rem}"
     "ol{grid-template-columns:repeat(auto-fill,minmax(96px,1fr));gap:8px}}\n"
     "</style></head><body><main>\n";
 
@@ -292,5 +292,5 @@ int compare_page_write(compare_page *page, const comparison *c) {
   fprintf(out, "<footer>kindred %s, %u thread%s, %s</footer>\n</main></body></html>\n", KINDRED_VERSION,
           kin_context_threads(c->session.context), cli_plural(kin_context_threads(c->session.context)),
           kin_context_isa_name(c->session.context));
-  return commit(page);
+  return cli_signal() ? cli_stopped() : commit(page);
 }
