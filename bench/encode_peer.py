@@ -80,18 +80,18 @@ class Torch:
 
 
 def exported(folder, exports, task, example):
-    """The tower as an ONNX file with a free batch size; texts also with a free length."""
-    path = exports / f"{folder.name}.{task}.onnx"
+    """The tower as an ONNX file with a free batch size, for texts of the example's length: not every tower leaves
+    that free."""
+    path = exports / f"{folder.name}.{task}{example.shape[1] if task == 'tokens' else ''}.onnx"
     newest = max(f.stat().st_mtime for f in folder.iterdir())
     if not path.exists() or path.stat().st_mtime < newest:
         import torch
 
         exports.mkdir(parents=True, exist_ok=True)
-        axes = {"x": {0: "batch"} if task == "images" else {0: "batch", 1: "length"}}
         example = torch.from_numpy(np.concatenate([example, example])[:2])
         temporary = path.with_suffix(".tmp")
         torch.onnx.export(load_torch(folder)[task], (example,), temporary, input_names=["x"], output_names=["y"],
-                          dynamic_axes={**axes, "y": {0: "batch"}}, opset_version=17, dynamo=False)
+                          dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}}, opset_version=17, dynamo=False)
         temporary.rename(path)
     return path
 
@@ -107,10 +107,11 @@ class OnnxRuntime:
         self.name = f"onnxruntime {onnxruntime.__version__}"
 
     def prepare(self, task, x):
-        if task not in self.sessions:
+        key = (task, x.shape[1])
+        if key not in self.sessions:
             path = exported(self.folder, self.exports, task, x)
-            self.sessions[task] = self.ort.InferenceSession(path, self.options, providers=["CPUExecutionProvider"])
-        session = self.sessions[task]
+            self.sessions[key] = self.ort.InferenceSession(path, self.options, providers=["CPUExecutionProvider"])
+        session = self.sessions[key]
         return lambda: session.run(None, {"x": x})[0]
 
 
