@@ -25,7 +25,8 @@ typedef enum cli_kind {
   CLI_FEW,    /* size_t, to 1024: threads, a batch */
   CLI_NUMBER, /* double */
   CLI_SINCE,  /* int64_t: a date, a Unix time, or a time ago */
-  CLI_ISA     /* kin_isa */
+  CLI_ISA,    /* kin_isa */
+  CLI_POOLING /* kin_pooling */
 } cli_kind;
 
 typedef struct cli_option {
@@ -55,6 +56,7 @@ typedef struct cli_common {
   const char *model;
   size_t threads;
   kin_isa isa;
+  kin_pooling pooling;
   bool json, quiet, help;
 } cli_common;
 
@@ -66,6 +68,10 @@ typedef struct cli_common {
       {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                \
     "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                        \
   }
+
+/* Of the commands that open one image model. */
+#define CLI_POOLING_OPTION(common) \
+  { "pooling", 0, CLI_POOLING, &(common).pooling, "HOW", "DINOv2's vector: cls, mean or cls+mean (default: cls)" }
 
 /* Read the options of argv[1..]; the rest goes to `operands`. True to go on; false when the command ends here
  * (help shown, or a usage error that was printed) with *status. Options may stand anywhere before "--". */
@@ -94,7 +100,7 @@ const char *cli_model_dir(const cli_common *common, const char *remembered);
 int cli_no_model(const cli_command *command);
 /* Each prints its error. A model is a directory, or a name that the model cache knows (kin_hub_find). */
 int cli_open_context(const cli_common *common, cli_session *out);
-int cli_open_model(const char *name, cli_session *session);
+int cli_open_model(const char *name, kin_pooling pooling, cli_session *session);
 /* Both. */
 int cli_open_session(const cli_common *common, const char *model, cli_session *out);
 void cli_session_close(cli_session *session);

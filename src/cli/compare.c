@@ -146,6 +146,7 @@ static int run(const cli_command *command, int argc, char **argv) {
   compare_options o = {0};
   const cli_option options[] = {
       {"text", 't', CLI_LIST, &o.texts, "TEXT", "a text, even if a file has that name; may be given\nagain"},
+      CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list operands = {0};
   int status;

@@ -319,6 +319,7 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links in folders"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
       {"batch", 'b', CLI_FEW, &o.batch, "N", "pictures encoded at once (default: 16)"},
+      CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list paths = {0};
   int status;

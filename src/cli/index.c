@@ -64,14 +64,14 @@ static int open_all(const cli_command *command, job *j) {
   int status = cli_open_context(&j->options->common, &j->session);
   if (status == CLI_OK && j->options->text_model) {
     j->text.context = j->session.context;
-    status = cli_open_model(j->options->text_model, &j->text);
+    status = cli_open_model(j->options->text_model, KIN_POOLING_DEFAULT, &j->text);
   }
   if (status == CLI_OK && exists) status = open_store(j);
   if (status == CLI_OK && exists) status = find_remembered(j);
   if (status != CLI_OK) return status;
   j->model_dir = cli_model_dir(&j->options->common, j->remembered);
   if (!j->model_dir) return cli_no_model(command);
-  status = cli_open_model(j->model_dir, &j->session);
+  status = cli_open_model(j->model_dir, j->options->common.pooling, &j->session);
   return status == CLI_OK && !exists ? open_store(j) : status;
 }
 
@@ -174,6 +174,7 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"since", 0, CLI_SINCE, &o.since, "WHEN",
        "only files changed since WHEN: 2024-12-31, 7d (or m,\nh, w), or a Unix time"},
       {"batch", 'b', CLI_FEW, &o.batch, "N", "pictures encoded at once (default: 16)"},
+      CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list paths = {0};
   int status;

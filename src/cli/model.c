@@ -66,7 +66,7 @@ static int show(const cli_command *command, const cli_common *common, const cli_
 
 static int run_info(const cli_command *command, int argc, char **argv) {
   cli_common common = {0};
-  const cli_option options[] = {CLI_COMMON_OPTIONS(common)};
+  const cli_option options[] = {CLI_POOLING_OPTION(common), CLI_COMMON_OPTIONS(common)};
   cli_list operands = {0};
   int status;
   if (cli_parse(command, options, sizeof options / sizeof *options, &common, argc, argv, &operands, &status))

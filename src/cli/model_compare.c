@@ -76,7 +76,7 @@ static int check_models(comparison *c) {
   if (!label_models(c)) return out_of_memory();
   int status = CLI_OK;
   for (size_t i = 0; i < c->n_models && status == CLI_OK; i++) {
-    status = cli_signal() ? cli_stopped() : cli_open_model(c->models[i].operand, &c->session);
+    status = cli_signal() ? cli_stopped() : cli_open_model(c->models[i].operand, KIN_POOLING_DEFAULT, &c->session);
     if (status == CLI_OK && !c->session.info.has_image) {
       cli_error("%s has no image tower: it embeds texts only", c->models[i].operand);
       status = CLI_FAILED;

@@ -205,7 +205,7 @@ static int open_and_embed(measurement *m) {
   malloc_trim(0); /* what the last model left */
   uint64_t before = process_memory("VmRSS");
   double start = cli_now();
-  int status = cli_open_model(model->operand, &c->session);
+  int status = cli_open_model(model->operand, KIN_POOLING_DEFAULT, &c->session);
   model->load_seconds = cli_now() - start;
   bool exact = reset_peak();
   if (status == CLI_OK) status = embed(m, sources);

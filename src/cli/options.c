@@ -170,6 +170,8 @@ static const char *set_option(const cli_option *option, const char *argument) {
     return parse_since(argument, option->value) ? NULL : "a date like 2024-12-31, a time ago like 7d, or a Unix time";
   case CLI_ISA:
     return parse_isa(argument, option->value) ? NULL : "auto, scalar, avx2 or avx512";
+  case CLI_POOLING:
+    return kin_pooling_parse(argument, option->value, NULL) == KIN_OK ? NULL : "cls, mean or cls+mean";
   }
   return NULL;
 }

@@ -25,7 +25,7 @@ typedef struct job {
 /* With both --model and --text-model the first only says which collection: its own model's. */
 static int select_by_name(job *j, kin_collection_wish *wish) {
   cli_session named = {.context = j->session.context};
-  int status = cli_open_model(j->options->common.model, &named);
+  int status = cli_open_model(j->options->common.model, j->options->common.pooling, &named);
   if (status != CLI_OK) return status;
   wish->model_id = named.info.id;
   kin_error err;
@@ -40,7 +40,8 @@ static int open_query(const cli_command *command, job *j) {
   kin_error err;
   kin_collection_wish wish = {.image = !j->text, .text = j->text != NULL};
   const char *name = o->text_model ? o->text_model : o->common.model;
-  int status = name ? cli_open_model(name, &j->session) : CLI_OK;
+  kin_pooling pooling = o->text_model ? KIN_POOLING_DEFAULT : o->common.pooling;
+  int status = name ? cli_open_model(name, pooling, &j->session) : CLI_OK;
   if (status != CLI_OK) return status;
   if (o->text_model)
     wish.text_model = j->session.model;
@@ -60,7 +61,7 @@ static int open_query(const cli_command *command, job *j) {
   if (!dir) return cli_no_model(command);
   kin_model_close(j->session.model);
   j->session.model = NULL;
-  status = cli_open_model(dir, &j->session);
+  status = cli_open_model(dir, text_model ? KIN_POOLING_DEFAULT : o->common.pooling, &j->session);
   if (status == CLI_OK && kin_store_check_model(j->store, j->session.model, j->text != NULL, &err) != KIN_OK)
     return cli_failed(&err);
   return status;
@@ -184,6 +185,7 @@ static int run(const cli_command *command, int argc, char **argv) {
        "embed the text with this model, whose vectors share\nthe space of the store's; the first one is\nremembered"},
       {"remember", 0, CLI_FLAG, &o.remember, NULL, "remember --text-model instead of the one before"},
       {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
+      CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list operands = {0};
   int status;

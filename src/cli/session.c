@@ -30,11 +30,12 @@ int cli_open_context(const cli_common *common, cli_session *out) {
   return kin_context_open(&options, &out->context, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
-int cli_open_model(const char *name, cli_session *session) {
+int cli_open_model(const char *name, kin_pooling pooling, cli_session *session) {
   kin_error err;
   char *dir = NULL;
   kin_status status = kin_hub_find(name, NULL, &dir, &err);
-  if (status == KIN_OK) status = kin_model_open(session->context, dir, &session->model, &err);
+  kin_model_options options = {.pooling = pooling};
+  if (status == KIN_OK) status = kin_model_open_with(session->context, dir, &options, &session->model, &err);
   free(dir);
   if (status != KIN_OK) return cli_failed(&err);
   kin_model_get_info(session->model, &session->info);
@@ -43,7 +44,7 @@ int cli_open_model(const char *name, cli_session *session) {
 
 int cli_open_session(const cli_common *common, const char *model, cli_session *out) {
   int status = cli_open_context(common, out);
-  return status == CLI_OK ? cli_open_model(model, out) : status;
+  return status == CLI_OK ? cli_open_model(model, common->pooling, out) : status;
 }
 
 void cli_session_close(cli_session *session) {
