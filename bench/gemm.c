@@ -15,7 +15,7 @@ static double now(void) {
 }
 
 typedef struct peak_run {
-  const kin_kernels *kernels;
+  float (*peak)(size_t iterations);
   volatile float sink;
 } peak_run;
 
@@ -24,15 +24,16 @@ enum { PEAK_ITERATIONS = 5000000 };
 static void multiply_add(void *arg, size_t task) {
   (void)task;
   peak_run *r = arg;
-  r->sink = r->kernels->peak(PEAK_ITERATIONS);
+  r->sink = r->peak(PEAK_ITERATIONS);
 }
 
-static double peak_rate(const kin_context *context) {
-  peak_run r = {.kernels = context->kernels};
+static double peak_rate(const kin_context *context, bool bf16) {
+  peak_run r = {.peak = bf16 ? context->bf16->peak : context->kernels->peak};
+  size_t each = bf16 ? context->bf16->peak_multiply_adds : context->kernels->peak_multiply_adds;
   size_t threads = kin_context_threads(context);
   double start = now();
   kin_parallel_for(context->pool, threads, multiply_add, &r);
-  return (double)(PEAK_ITERATIONS * r.kernels->peak_multiply_adds * threads) / (now() - start);
+  return (double)(PEAK_ITERATIONS * each * threads) / (now() - start);
 }
 
 static float *values(size_t n, float scale) {
@@ -40,6 +41,28 @@ static float *values(size_t n, float scale) {
   if (!x) exit(1);
   for (size_t i = 0; i < n; i++) x[i] = scale * (float)((int)(i * 2654435761u >> 16 & 255) - 128);
   return x;
+}
+
+static void measure(const kin_context *context, const size_t shape[3], bool bf16) {
+  size_t m = shape[0], n = shape[1], k = shape[2], lda = kin_row_stride(k), ldc = kin_row_stride(n);
+  float *a = values(m * lda, 0.01f), *w = values(n * k, 0.001f), *c = values(m * ldc, 0.0f);
+  kin_packed packed;
+  if (kin_pack((const float *const[]){w}, &n, 1, k, &packed, NULL) != KIN_OK) exit(1);
+  if (bf16 && kin_pack_to_bf16(&packed, NULL) != KIN_OK) exit(1);
+  double best = 1e30, peak = 0;
+  for (int round = 0; round < 12; round++) {
+    double rate = peak_rate(context, bf16);
+    if (rate > peak) peak = rate;
+    double start = now();
+    kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
+    double seconds = now() - start;
+    if (seconds < best) best = seconds;
+  }
+  double rate = (double)(m * n * k) / best;
+  printf("%-10s %6zu %6zu %6zu %10.2f %7.1f%%\n", bf16 ? context->bf16->name : context->kernels->name, m, n, k,
+         rate * 1e-9, 100 * rate / peak);
+  kin_packed_free(&packed);
+  kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c);
 }
 
 int main(int argc, char **argv) {
@@ -56,25 +79,8 @@ int main(int argc, char **argv) {
   }
   printf("%s, %u threads\n%6s %6s %6s %10s %8s\n", kin_context_isa_name(context), kin_context_threads(context), "m",
          "n", "k", "GMAC/s", "of peak");
-  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-    size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], lda = kin_row_stride(k), ldc = kin_row_stride(n);
-    float *a = values(m * lda, 0.01f), *w = values(n * k, 0.001f), *c = values(m * ldc, 0.0f);
-    kin_packed packed;
-    if (kin_pack((const float *const[]){w}, &n, 1, k, &packed, &err) != KIN_OK) return 1;
-    double best = 1e30, peak = 0;
-    for (int round = 0; round < 12; round++) {
-      double rate = peak_rate(context);
-      if (rate > peak) peak = rate;
-      double start = now();
-      kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
-      double seconds = now() - start;
-      if (seconds < best) best = seconds;
-    }
-    double rate = (double)(m * n * k) / best;
-    printf("%6zu %6zu %6zu %10.2f %7.1f%%\n", m, n, k, rate * 1e-9, 100 * rate / peak);
-    kin_packed_free(&packed);
-    kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c);
-  }
+  for (int bf16 = 0; bf16 <= (context->bf16 != NULL); bf16++)
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) measure(context, shapes[s], bf16);
   kin_context_close(context);
   return 0;
 }

@@ -17,6 +17,7 @@ static double now(void) {
 
 typedef struct run {
   const kin_kernels *kernels;
+  float (*peak)(size_t iterations);
   size_t iterations;
   const float *data;
   size_t floats_per_task;
@@ -26,7 +27,7 @@ typedef struct run {
 static void multiply_add(void *arg, size_t task) {
   (void)task;
   run *r = arg;
-  r->sink = r->kernels->peak(r->iterations);
+  r->sink = r->peak(r->iterations);
 }
 
 static void read_memory(void *arg, size_t task) {
@@ -47,6 +48,17 @@ static double best_seconds(const kin_context *context, void (*fn)(void *, size_t
   return best;
 }
 
+static void print_peak(const kin_context *context, kin_isa isa, bool bf16, run *r) {
+  size_t threads = kin_context_threads(context);
+  size_t each = bf16 ? context->bf16->peak_multiply_adds : context->kernels->peak_multiply_adds;
+  r->peak = bf16 ? context->bf16->peak : context->kernels->peak;
+  r->iterations = isa == KIN_ISA_SCALAR ? 200000 : 20000000;
+  double seconds = best_seconds(context, multiply_add, r, threads);
+  printf("{\"isa\": \"%s\", \"precision\": \"%s\", \"threads\": %zu, \"gmac_per_second\": %.2f}\n",
+         bf16 ? context->bf16->name : context->kernels->name, bf16 ? "bf16" : "fp32", threads,
+         (double)(r->iterations * each * threads) / seconds * 1e-9);
+}
+
 int main(int argc, char **argv) {
   kin_context_options options = {.threads = argc > 1 ? (unsigned)atoi(argv[1]) : 0};
   for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
@@ -58,19 +70,17 @@ int main(int argc, char **argv) {
       continue;
     }
     size_t threads = kin_context_threads(context);
-    run r = {.kernels = context->kernels, .iterations = isa == KIN_ISA_SCALAR ? 200000 : 20000000};
-    double seconds = best_seconds(context, multiply_add, &r, threads);
-    double rate = (double)(r.iterations * r.kernels->peak_multiply_adds * threads) / seconds;
-    printf("{\"isa\": \"%s\", \"precision\": \"fp32\", \"threads\": %zu, \"gmac_per_second\": %.2f}\n", r.kernels->name,
-           threads, rate * 1e-9);
+    run r = {.kernels = context->kernels};
+    print_peak(context, isa, false, &r);
     if (isa != KIN_ISA_SCALAR) {
+      if (context->bf16) print_peak(context, isa, true, &r);
       size_t floats = (size_t)128 << 20;
       float *data = kin_alloc_aligned(floats * sizeof *data);
       if (!data) return 1;
       memset(data, 0, floats * sizeof *data);
       r.data = data;
       r.floats_per_task = (size_t)1 << 18;
-      seconds = best_seconds(context, read_memory, &r, floats / r.floats_per_task);
+      double seconds = best_seconds(context, read_memory, &r, floats / r.floats_per_task);
       printf("{\"isa\": \"%s\", \"threads\": %zu, \"read_gb_per_second\": %.2f}\n", r.kernels->name, threads,
              (double)(floats * sizeof *data) / seconds * 1e-9);
       kin_free_aligned(data);

@@ -5,10 +5,12 @@
 #include "base/threads.h"
 
 struct kin_kernels;
+struct kin_bf16_kernels;
 
 struct kin_context {
   kin_pool *pool;
-  const struct kin_kernels *kernels; /* kernel/kernel.h; chosen once when the context opens */
+  const struct kin_kernels *kernels;   /* kernel/kernel.h; chosen once when the context opens */
+  const struct kin_bf16_kernels *bf16; /* NULL: none for this CPU and instruction set */
 };
 
 #endif

@@ -25,6 +25,15 @@ const kin_kernels *kin_kernels_for(kin_isa isa) {
   return isa == KIN_ISA_AUTO || isa == KIN_ISA_SCALAR ? &kin_kernels_scalar : NULL;
 }
 
+const kin_bf16_kernels *kin_bf16_kernels_for(kin_isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX512) && has_avx512() && __builtin_cpu_supports("avx512bf16"))
+    return &kin_bf16_avx512;
+#endif
+  return isa == KIN_ISA_SCALAR ? &kin_bf16_scalar : NULL;
+}
+
 static unsigned usable_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return (unsigned)CPU_COUNT(&set);
@@ -41,6 +50,7 @@ kin_status kin_context_open(const kin_context_options *options, kin_context **ou
   kin_context *context = calloc(1, sizeof *context);
   if (!context) return kin_fail(err, KIN_ERR_MEMORY, "no memory for a context");
   context->kernels = kin_kernels_for(o.isa);
+  context->bf16 = kin_bf16_kernels_for(o.isa);
   kin_status status = KIN_OK;
   if (!context->kernels)
     status = kin_fail(err, KIN_ERR_UNSUPPORTED, "this CPU or system lacks %s", names[o.isa]);

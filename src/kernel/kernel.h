@@ -62,21 +62,46 @@ extern const kin_kernels kin_kernels_scalar, kin_kernels_avx2, kin_kernels_avx51
 /* The table for `isa`, or NULL where this CPU, this system or this build lacks it. AUTO: the best. */
 const kin_kernels *kin_kernels_for(kin_isa isa);
 
+/* Products in bfloat16, summed in float. The bits depend on the table, but on nothing else. */
+typedef struct kin_bf16_kernels {
+  const char *name;
+  size_t tile_rows;
+  /* out[i] = x[i], rounded to nearest, ties to even */
+  void (*round)(const float *x, size_t n, uint16_t *out);
+  /* c[rows][KIN_PANEL] (+)= a[rows][2 * pairs] * b, where b[pairs][KIN_PANEL][2] holds k in pairs. */
+  void (*gemm_tile)(size_t rows, size_t pairs, const uint16_t *a, size_t lda, const uint16_t *b, float *c, size_t ldc,
+                    bool accumulate);
+  float (*peak)(size_t iterations); /* as in kin_kernels */
+  size_t peak_multiply_adds;
+} kin_bf16_kernels;
+
+extern const kin_bf16_kernels kin_bf16_scalar, kin_bf16_avx512;
+
+/* The table for `isa`, or NULL where there is none (AVX2, or a CPU without AVX512-BF16). */
+const kin_bf16_kernels *kin_bf16_kernels_for(kin_isa isa);
+
 /* ------------------------------------------------------------------ GEMM */
 
-/* A weight matrix in panels of KIN_PANEL columns, each [k][KIN_PANEL], zero-padded. */
+/* A weight matrix in panels of KIN_PANEL columns, zero-padded: one of the two pointers is set
+ * (kin_alloc_aligned). */
 typedef struct kin_packed {
   size_t n, k;
-  float *panels; /* kin_alloc_aligned */
+  float *panels;  /* each [k][KIN_PANEL] */
+  uint16_t *bf16; /* each [(k + 1) / 2][KIN_PANEL][2] */
 } kin_packed;
 
 size_t kin_packed_bytes(const kin_packed *p);
 /* Pack `count` matrices, part i being [n_parts[i]][k] as nn.Linear keeps it, one below the other. */
 kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t count, size_t k, kin_packed *out,
                     kin_error *err);
+/* Make float panels bfloat16 ones, in place of them. */
+kin_status kin_pack_to_bf16(kin_packed *p, kin_error *err);
+/* Columns [first, first + n) of p, first a multiple of KIN_PANEL. Borrowed from p: not to be freed. */
+kin_packed kin_packed_columns(const kin_packed *p, size_t first, size_t n);
 void kin_packed_free(kin_packed *p);
 
-/* c[m][n] = tail(a[m][k] * w), on the context's pool. Row strides in floats; `tail` may be NULL. */
+/* c[m][n] = tail(a[m][k] * w), on the context's pool. Row strides in floats; `tail` may be NULL. With bf16
+ * weights `a` is rounded on the way, and the context must have bf16 kernels. */
 void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
               size_t ldc, const kin_tail *tail);
 

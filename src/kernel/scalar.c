@@ -71,6 +71,34 @@ static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return a;
 }
 
+static uint16_t round_one(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float widen(uint16_t x) {
+  uint32_t bits = (uint32_t)x << 16;
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+
+static void round_bf16(const float *x, size_t n, uint16_t *out) {
+  for (size_t i = 0; i < n; i++) out[i] = round_one(x[i]);
+}
+
+static void gemm_tile_bf16(size_t rows, size_t pairs, const uint16_t *a, size_t lda, const uint16_t *b, float *c,
+                           size_t ldc, bool accumulate) {
+  for (size_t r = 0; r < rows; r++) {
+    float *out = c + r * ldc;
+    if (!accumulate) memset(out, 0, KIN_PANEL * sizeof *out);
+    for (size_t i = 0; i < 2 * pairs; i++)
+      for (size_t j = 0; j < KIN_PANEL; j++)
+        out[j] = fmaf(widen(a[r * lda + i]), widen(b[(i / 2 * KIN_PANEL + j) * 2 + i % 2]), out[j]);
+  }
+}
+
 #define PEAK_CHAINS 4
 #define TILE_ROWS 4
 
@@ -93,3 +121,12 @@ static void transpose_block(const float *a, size_t lda, size_t rows, size_t colu
 #define ISA KIN_ISA_SCALAR
 #define TABLE kin_kernels_scalar
 #include "kernel/lanes.h"
+
+const kin_bf16_kernels kin_bf16_scalar = {
+    .name = "scalar",
+    .tile_rows = TILE_ROWS,
+    .round = round_bf16,
+    .gemm_tile = gemm_tile_bf16,
+    .peak = peak,
+    .peak_multiply_adds = PEAK_CHAINS * 16,
+};

@@ -170,11 +170,6 @@ static void feed_forward(const kin_context *context, const kin_stack *s, const k
   part_output(context, s, &b->norm2, w, rows);
 }
 
-/* A part of a packed matrix, `n` columns from `first` on, both whole panels. */
-static kin_packed columns_of(const kin_packed *p, size_t first, size_t n) {
-  return (kin_packed){.n = n, .k = p->k, .panels = p->panels + first * p->k};
-}
-
 /* Keep only row pooled[s] of each sequence of `from`, into `to`. */
 static void gather_rows(const float *from, size_t ld, size_t n, const size_t *starts, size_t sequences,
                         const size_t *pooled, float *to) {
@@ -193,7 +188,7 @@ static void project_qkv(const kin_context *context, const kin_stack *s, const ki
     for (size_t i = 0; i < sequences; i++)
       memmove(w->qkv + i * w->qkv_ld, w->qkv + (starts[i] + pooled[i]) * w->qkv_ld, width * sizeof *w->qkv);
   } else {
-    kin_packed kv = columns_of(&b->qkv.w, width, 2 * width), q = columns_of(&b->qkv.w, 0, width);
+    kin_packed kv = kin_packed_columns(&b->qkv.w, width, 2 * width), q = kin_packed_columns(&b->qkv.w, 0, width);
     kin_gemm(context, rows, input, w->ld, &kv, w->qkv + width, w->qkv_ld,
              &(kin_tail){.bias = b->qkv.bias ? b->qkv.bias + width : NULL});
     gather_rows(input, w->ld, width, starts, sequences, pooled, w->next);

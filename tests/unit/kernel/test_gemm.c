@@ -82,6 +82,86 @@ static void rows_are_independent(void **state) {
   product_close(&all);
 }
 
+/* ------------------------------------------------------------------ bf16 */
+
+/* c[m][ldc] with weights and activations rounded to bfloat16. */
+static float *run_bf16(const product *p, kin_isa isa, unsigned threads) {
+  kin_context *context = open_context(isa, threads);
+  kin_packed packed;
+  kin_error err;
+  test_assert_ok(kin_pack((const float *const[]){p->w}, &p->n, 1, p->k, &packed, &err), &err);
+  size_t bytes = kin_packed_bytes(&packed);
+  test_assert_ok(kin_pack_to_bf16(&packed, &err), &err);
+  assert_null(packed.panels);
+  assert_true(kin_packed_bytes(&packed) <= bytes / 2 + 2 * (p->n + KIN_PANEL));
+  float *c = kin_alloc_aligned(p->m * p->ldc * sizeof *c);
+  for (size_t i = 0; i < p->m * p->ldc; i++) c[i] = 777.0f;
+  kin_tail tail = {.bias = p->bias};
+  kin_gemm(context, p->m, p->a, p->lda, &packed, c, p->ldc, &tail);
+  kin_packed_free(&packed);
+  kin_context_close(context);
+  return c;
+}
+
+static double rounded(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  memcpy(&x, &bits, sizeof bits);
+  return (double)x;
+}
+
+static void check_bf16(const product *p, const float *c) {
+  for (size_t i = 0; i < p->m; i++) {
+    for (size_t j = 0; j < p->n; j++) {
+      double x = (double)p->bias[j];
+      for (size_t l = 0; l < p->k; l++) x += rounded(p->a[i * p->lda + l]) * rounded(p->w[j * p->k + l]);
+      assert_true(fabs((double)c[i * p->ldc + j] - x) < 1e-6 * (double)(p->k + 10));
+    }
+    for (size_t j = p->n; j < p->ldc; j++) assert_true(c[i * p->ldc + j] == 777.0f);
+  }
+}
+
+static void bf16_products_match(void **state) {
+  (void)state;
+  static const size_t shapes[][3] = {{1, 1, 1}, {13, 96, 101}, {50, 260, 768}, {25, 31, 9}, {210, 64, 1601}};
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    product p = product_open(shapes[s][0], shapes[s][1], shapes[s][2]);
+    for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+      if (!kin_bf16_kernels_for(isa)) {
+        print_message("[  NOTE  ] no bfloat16 kernels for instruction set %d: left untested\n", (int)isa);
+        continue;
+      }
+      float *c = run_bf16(&p, isa, 1), *more = run_bf16(&p, isa, 3);
+      check_bf16(&p, c);
+      assert_memory_equal(c, more, p.m * p.ldc * sizeof *c);
+      kin_free_aligned(c), kin_free_aligned(more);
+    }
+    product_close(&p);
+  }
+}
+
+/* Ties to even, carries into the exponent, denormals and signs. */
+static void bf16_rounding_matches(void **state) {
+  (void)state;
+  static const uint32_t bits[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x7f7f8000, 0x00000001,
+                                  0x00008001, 0x80018000, 0xbf808000, 0,          0x80000000, 0x3fffffff,
+                                  0x00007fff, 0x40490fdb, 0xc2c80000, 0x3eaaaaab, 0x3f19999a};
+  enum { N = sizeof bits / sizeof *bits };
+  float x[N];
+  memcpy(x, bits, sizeof x);
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_bf16_kernels *k = kin_bf16_kernels_for(isa);
+    for (size_t n = 1; k && n <= N; n++) {
+      uint16_t out[N + 1];
+      out[n] = 4711;
+      k->round(x, n, out);
+      for (size_t i = 0; i < n; i++) assert_int_equal(out[i], (bits[i] + 0x7fff + (bits[i] >> 16 & 1)) >> 16);
+      assert_int_equal(out[n], 4711);
+    }
+  }
+}
+
 /* ------------------------------------------------------------- attention */
 
 enum { HEADS = 3, SEQUENCES = 4 };
@@ -165,8 +245,8 @@ static void attention_matches(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(products_match),
-      cmocka_unit_test(rows_are_independent),
+      cmocka_unit_test(products_match),      cmocka_unit_test(rows_are_independent),
+      cmocka_unit_test(bf16_products_match), cmocka_unit_test(bf16_rounding_matches),
       cmocka_unit_test(attention_matches),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
