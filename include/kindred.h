@@ -91,6 +91,20 @@ KIN_API const char *kin_context_isa_name(const kin_context *context);
  * may embed with one model at once. Must be closed before its context. */
 typedef struct kin_model kin_model;
 
+/* In what numbers an encoder multiplies; it is part of the model's id, so that a store never mixes them. */
+typedef enum kin_precision {
+  KIN_PRECISION_FP32 = 0,
+  /* Weights and activations in bfloat16, sums, norms and softmax in float (a ResNet's convolutions stay in
+   * fp32): half the memory and up to twice the speed, cosine to fp32 at least 0.9995. Needs AVX512-BF16. */
+  KIN_PRECISION_BF16,
+  KIN_PRECISION_AUTO /* bf16 where this CPU has it, else fp32 */
+} kin_precision;
+
+/* "fp32", "bf16", "auto"; KIN_ERR_ARGUMENT for anything else. */
+KIN_API kin_status kin_precision_parse(const char *name, kin_precision *out, kin_error *err);
+/* Never NULL. */
+KIN_API const char *kin_precision_name(kin_precision precision);
+
 typedef struct kin_model_info {
   char architecture[32]; /* "clip", "clip-resnet", "dinov2", ... */
   char id[65];           /* hex SHA-256 over config and weights: two models with one id give the same vectors */
@@ -103,6 +117,7 @@ typedef struct kin_model_info {
   uint64_t memory_bytes; /* held by the packed weights */
   double logit_scale;    /* exp(logit_scale) of CLIP: cosine to logit; 0 where there is none */
   bool has_image, has_text;
+  kin_precision precision; /* never AUTO */
 } kin_model_info;
 
 /* Which of an image transformer's last rows, after its last layer norm, become the vector. */
@@ -119,6 +134,7 @@ KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_err
 /* Zero members take the default. */
 typedef struct kin_model_options {
   kin_pooling pooling; /* DINOv2 alone has the choice; it is part of the model's id */
+  kin_precision precision;
 } kin_model_options;
 
 /* Open the model in directory `dir`: transformers' layout of CLIP or DINOv2 (config.json,

@@ -34,10 +34,12 @@ void kin_load_norm(kin_loader *l, size_t n, double eps, kin_norm *out, const cha
   kin_load_floats(l, 1, &n, &out->bias, "%s.bias", full);
 }
 
-static void pack(kin_loader *l, const float *const *parts, size_t count, size_t n, size_t k, kin_linear *out) {
+static void pack(kin_loader *l, const float *const *parts, size_t count, size_t n, size_t k, bool bf16,
+                 kin_linear *out) {
   size_t sizes[MAX_PARTS];
   for (size_t i = 0; i < count; i++) sizes[i] = n;
   if (l->status == KIN_OK) l->status = kin_pack(parts, sizes, count, k, &out->w, l->err);
+  if (l->status == KIN_OK && bf16) l->status = kin_pack_to_bf16(&out->w, l->err);
   if (l->status == KIN_OK) l->bytes += kin_packed_bytes(&out->w);
 }
 
@@ -49,7 +51,7 @@ void kin_load_fused(kin_loader *l, size_t count, size_t n, size_t k, bool bias, 
     snprintf(name, sizeof name, "%s%s.weight", prefix, parts[i]);
     load_named(l, 2, (const size_t[]){n, k}, &weights[i], name);
   }
-  pack(l, (const float *const *)weights, count, n, k, out);
+  pack(l, (const float *const *)weights, count, n, k, l->bf16, out);
   for (size_t i = 0; i < count; i++) kin_free_aligned(weights[i]);
   if (!bias || l->status != KIN_OK) return;
   out->bias = kin_alloc_aligned(count * n * sizeof *out->bias);
@@ -77,7 +79,7 @@ void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, 
   FORMAT_NAME(full, name);
   float *weights = NULL;
   load_named(l, rank, shape, &weights, full);
-  pack(l, (const float *const[]){weights}, 1, n, k, out);
+  pack(l, (const float *const[]){weights}, 1, n, k, l->bf16, out);
   kin_free_aligned(weights);
 }
 
@@ -88,12 +90,12 @@ void kin_load_transposed(kin_loader *l, size_t n, size_t k, kin_linear *out, con
   load_named(l, 2, (const size_t[]){k, n}, &weights, full);
   for (size_t i = 0; l->status == KIN_OK && i < n; i++)
     for (size_t j = 0; j < k; j++) rows[i * k + j] = weights[j * n + i];
-  pack(l, (const float *const[]){rows}, 1, n, k, out);
+  pack(l, (const float *const[]){rows}, 1, n, k, l->bf16, out);
   kin_free_aligned(weights), kin_free_aligned(rows);
 }
 
 void kin_load_packed(kin_loader *l, size_t n, size_t k, const float *weights, float *bias, kin_linear *out) {
-  pack(l, &weights, 1, n, k, out);
+  pack(l, &weights, 1, n, k, false, out);
   out->bias = bias;
   if (bias) l->bytes += n * sizeof *bias;
 }

@@ -9,6 +9,7 @@
 
 typedef struct kin_loader {
   const kin_weights *weights;
+  bool bf16; /* matrices are packed as such, but for kin_load_packed's */
   kin_status status;
   kin_error *err;
   uint64_t parameters, bytes; /* read so far; held in memory */

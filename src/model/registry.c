@@ -33,6 +33,33 @@ kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err)
   return kin_fail(err, KIN_ERR_ARGUMENT, "pooling \"%s\" is not one of cls, mean, cls+mean", name);
 }
 
+static const char *const precisions[] = {"fp32", "bf16", "auto"};
+enum { PRECISIONS = sizeof precisions / sizeof *precisions };
+
+kin_status kin_precision_parse(const char *name, kin_precision *out, kin_error *err) {
+  for (size_t i = 0; i < PRECISIONS; i++)
+    if (!strcmp(precisions[i], name)) {
+      *out = (kin_precision)i;
+      return KIN_OK;
+    }
+  return kin_fail(err, KIN_ERR_ARGUMENT, "precision \"%s\" is not one of fp32, bf16, auto", name);
+}
+
+const char *kin_precision_name(kin_precision precision) {
+  return (unsigned)precision < PRECISIONS ? precisions[precision] : "unknown precision";
+}
+
+/* What `wanted` means on this CPU. */
+static kin_status resolve_precision(const kin_context *context, kin_precision wanted, kin_precision *out,
+                                    kin_error *err) {
+  if ((unsigned)wanted >= PRECISIONS) return kin_fail(err, KIN_ERR_ARGUMENT, "precision %d is unknown", (int)wanted);
+  if (wanted == KIN_PRECISION_BF16 && !context->bf16)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "bf16 needs a CPU with AVX512-BF16; fp32 works everywhere");
+  *out = wanted;
+  if (wanted == KIN_PRECISION_AUTO) *out = context->bf16 ? KIN_PRECISION_BF16 : KIN_PRECISION_FP32;
+  return KIN_OK;
+}
+
 /* ---------------------------------------------------------- picking a layout */
 
 /* What a directory holds for each layout. */
@@ -171,6 +198,8 @@ static kin_status hash_model(const load *l, kin_error *err) {
   /* The default leaves ids as they were before there was a choice. */
   if (l->dir->pooling > KIN_POOLING_CLS)
     used += snprintf(steps + used, sizeof steps - (size_t)used, " pooling %d", (int)l->dir->pooling);
+  if (l->dir->precision != KIN_PRECISION_FP32)
+    used += snprintf(steps + used, sizeof steps - (size_t)used, " %s", kin_precision_name(l->dir->precision));
   kin_sha256_update(h, steps, (size_t)used);
   kin_weights_hash(l->dir->weights, h);
   kin_status status = hash_tokenizer(l->dir, h, err);
@@ -206,7 +235,10 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
   if (layout->load_text) l.tasks[l.count++].kind = LOAD_TEXT;
   if (layout->load_text) l.tasks[l.count++].kind = LOAD_TOKENIZER;
   l.tasks[l.count++].kind = HASH;
-  for (size_t i = 0; i < l.count; i++) l.tasks[i].loader.weights = dir->weights;
+  for (size_t i = 0; i < l.count; i++) {
+    l.tasks[i].loader.weights = dir->weights;
+    l.tasks[i].loader.bf16 = dir->precision == KIN_PRECISION_BF16;
+  }
   kin_parallel_for(model->context->pool, l.count, run_task, &l);
   for (size_t i = 0; i < l.count; i++) {
     const task *t = &l.tasks[i];
@@ -265,6 +297,9 @@ kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_
   kin_model_options o = options ? *options : (kin_model_options){0};
   if ((unsigned)o.pooling > KIN_POOLING_CLS_MEAN)
     return kin_fail(err, KIN_ERR_ARGUMENT, "pooling %d is unknown", (int)o.pooling);
+  kin_precision precision = KIN_PRECISION_FP32;
+  kin_status status = resolve_precision(context, o.precision, &precision, err);
+  if (status != KIN_OK) return status;
   kin_model *model = calloc(1, sizeof *model);
   if (model) model->dir = kin_strdup(dir);
   if (!model || !model->dir) {
@@ -273,9 +308,10 @@ kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_
   }
   model->context = context;
   config configs[LAYOUTS] = {0};
-  kin_model_source source = {.path = dir, .pooling = o.pooling};
+  kin_model_source source = {.path = dir, .pooling = o.pooling, .precision = precision};
   const kin_layout *layout = NULL;
-  kin_status status = read_configs(dir, configs, err);
+  model->info.precision = precision;
+  status = read_configs(dir, configs, err);
   if (status == KIN_OK) status = pick_layout(&source, configs, &layout, err);
   if (status == KIN_OK) status = read_model(model, &source, layout, err);
   configs_free(configs);

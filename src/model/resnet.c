@@ -209,7 +209,7 @@ static void run_block(pass *p, const kin_bottleneck *b, const kin_pictures *in, 
     convolved = w->reduced, x = w->pooled, pixels /= 4;
   }
   size_t x_ld = in->ld;
-  if (b->downsample.w.panels) {
+  if (b->downsample.w.n) {
     kin_gemm(p->context, pixels, x, x_ld, &b->downsample.w, w->identity, out_ld,
              &(kin_tail){.bias = b->downsample.bias});
     x = w->identity, x_ld = out_ld;

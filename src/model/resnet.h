@@ -10,7 +10,7 @@ enum { KIN_RESNET_STAGES = 4 };
 
 typedef struct kin_bottleneck {
   kin_linear conv1, conv2, conv3; /* 1x1, 3x3, 1x1, with their batch norms folded in */
-  kin_linear downsample;          /* 1x1; w.panels NULL: none */
+  kin_linear downsample;          /* 1x1; w.n 0: none */
   bool halves;                    /* averages 2x2 pixels before conv3 and the downsample */
 } kin_bottleneck;
 

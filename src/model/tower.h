@@ -39,6 +39,7 @@ typedef struct kin_model_source {
   const json_t *config;
   const kin_weights *weights;
   kin_pooling pooling;
+  kin_precision precision; /* never AUTO */
 } kin_model_source;
 
 typedef struct kin_layout {

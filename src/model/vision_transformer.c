@@ -100,7 +100,7 @@ static kin_status finish_group(const kin_vision_transformer *v, const kin_contex
   if (!class_only) {
     pool t = {v, context->kernels, w, out};
     kin_parallel_for(context->pool, n, pool_rows, &t);
-  } else if (v->projection.w.panels) {
+  } else if (v->projection.w.n) {
     kin_gemm(context, n, w->x, w->ld, &v->projection.w, out, v->dim, NULL);
   } else {
     for (size_t i = 0; i < n; i++) memcpy(out + i * v->dim, w->x + i * w->ld, v->dim * sizeof *out);

@@ -16,7 +16,7 @@ typedef struct kin_vision_transformer {
   float *positions;  /* [grid * grid][width] */
   kin_norm pre_norm; /* weight NULL: none */
   kin_norm post_norm;
-  kin_linear projection;   /* w.panels NULL: none */
+  kin_linear projection;   /* w.n 0: none */
   float normalise[3][256]; /* a pixel's level -> the network's input, by channel */
   kin_workspace_cache cache;
 } kin_vision_transformer;
