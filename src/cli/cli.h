@@ -18,15 +18,16 @@ typedef struct cli_list {
 } cli_list;
 
 typedef enum cli_kind {
-  CLI_FLAG,   /* bool */
-  CLI_TEXT,   /* const char * */
-  CLI_LIST,   /* cli_list: may be given again */
-  CLI_COUNT,  /* size_t, to a million */
-  CLI_FEW,    /* size_t, to 1024: threads, a batch */
-  CLI_NUMBER, /* double */
-  CLI_SINCE,  /* int64_t: a date, a Unix time, or a time ago */
-  CLI_ISA,    /* kin_isa */
-  CLI_POOLING /* kin_pooling */
+  CLI_FLAG,     /* bool */
+  CLI_TEXT,     /* const char * */
+  CLI_LIST,     /* cli_list: may be given again */
+  CLI_COUNT,    /* size_t, to a million */
+  CLI_FEW,      /* size_t, to 1024: threads, a batch */
+  CLI_NUMBER,   /* double */
+  CLI_SINCE,    /* int64_t: a date, a Unix time, or a time ago */
+  CLI_ISA,      /* kin_isa */
+  CLI_POOLING,  /* kin_pooling */
+  CLI_PRECISION /* kin_precision */
 } cli_kind;
 
 typedef struct cli_option {
@@ -57,16 +58,18 @@ typedef struct cli_common {
   size_t threads;
   kin_isa isa;
   kin_pooling pooling;
+  kin_precision precision;
   bool json, quiet, help;
 } cli_common;
 
-#define CLI_COMMON_OPTIONS(common)                                                                       \
-  {"model", 'm', CLI_TEXT, &(common).model, "DIR", "model directory or name (default: $KINDRED_MODEL)"}, \
-      {"threads", 0, CLI_FEW, &(common).threads, "N", "threads to use (default: one for each CPU)"},     \
-      {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                         \
-      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},               \
-      {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                \
-    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                        \
+#define CLI_COMMON_OPTIONS(common)                                                                              \
+  {"model", 'm', CLI_TEXT, &(common).model, "DIR", "model directory or name (default: $KINDRED_MODEL)"},        \
+      {"precision", 0, CLI_PRECISION, &(common).precision, "KIND", "multiply in fp32 (default), bf16 or auto"}, \
+      {"threads", 0, CLI_FEW, &(common).threads, "N", "threads to use (default: one for each CPU)"},            \
+      {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                                \
+      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},                      \
+      {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                       \
+    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                               \
   }
 
 /* Of the commands that open one image model. */
@@ -89,6 +92,7 @@ void cli_print_help(const cli_command *command, const cli_option *options, size_
 
 typedef struct cli_session {
   kin_context *context;
+  kin_precision precision; /* of the models that it opens */
   kin_model *model;
   kin_model_info info;
 } cli_session;

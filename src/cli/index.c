@@ -64,6 +64,7 @@ static int open_all(const cli_command *command, job *j) {
   int status = cli_open_context(&j->options->common, &j->session);
   if (status == CLI_OK && j->options->text_model) {
     j->text.context = j->session.context;
+    j->text.precision = j->session.precision;
     status = cli_open_model(j->options->text_model, KIN_POOLING_DEFAULT, &j->text);
   }
   if (status == CLI_OK && exists) status = open_store(j);

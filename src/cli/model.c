@@ -24,7 +24,7 @@ static void print_info(const char *dir, const kin_model_info *info) {
   else
     printf("%-14snone: pictures are found by picture\n", "text tower");
   print_number("parameters", info->parameters, "");
-  printf("%-14s%.1f MB\n", "memory", (double)info->memory_bytes / 1e6);
+  printf("%-14s%.1f MB, %s\n", "memory", (double)info->memory_bytes / 1e6, kin_precision_name(info->precision));
   if (info->logit_scale > 0) printf("%-14s%.4g\n", "logit scale", info->logit_scale);
 }
 
@@ -42,9 +42,10 @@ static json_t *describe(const char *dir, const kin_model_info *m) {
   json_t *text = m->has_text ? describe_tower(m->text_layers, m->text_width, m->text_heads, "context", m->text_context,
                                               "vocabulary", m->vocabulary)
                              : json_null();
-  json_t *out = json_pack("{ss ss sI so so sI sI sf}", "architecture", m->architecture, "id", m->id, "dim",
+  json_t *out = json_pack("{ss ss sI so so sI sI ss sf}", "architecture", m->architecture, "id", m->id, "dim",
                           (json_int_t)m->dim, "image", image, "text", text, "parameters", (json_int_t)m->parameters,
-                          "memory_bytes", (json_int_t)m->memory_bytes, "logit_scale", m->logit_scale);
+                          "memory_bytes", (json_int_t)m->memory_bytes, "precision", kin_precision_name(m->precision),
+                          "logit_scale", m->logit_scale);
   if (out && kin_json_set_text(out, "directory", dir)) return out;
   json_decref(out);
   return NULL;

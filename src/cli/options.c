@@ -172,6 +172,8 @@ static const char *set_option(const cli_option *option, const char *argument) {
     return parse_isa(argument, option->value) ? NULL : "auto, scalar, avx2 or avx512";
   case CLI_POOLING:
     return kin_pooling_parse(argument, option->value, NULL) == KIN_OK ? NULL : "cls, mean or cls+mean";
+  case CLI_PRECISION:
+    return kin_precision_parse(argument, option->value, NULL) == KIN_OK ? NULL : "fp32, bf16 or auto";
   }
   return NULL;
 }

@@ -24,7 +24,7 @@ typedef struct job {
 
 /* With both --model and --text-model the first only says which collection: its own model's. */
 static int select_by_name(job *j, kin_collection_wish *wish) {
-  cli_session named = {.context = j->session.context};
+  cli_session named = {.context = j->session.context, .precision = j->session.precision};
   int status = cli_open_model(j->options->common.model, j->options->common.pooling, &named);
   if (status != CLI_OK) return status;
   wish->model_id = named.info.id;

@@ -24,7 +24,7 @@ int cli_no_model(const cli_command *command) {
 }
 
 int cli_open_context(const cli_common *common, cli_session *out) {
-  *out = (cli_session){0};
+  *out = (cli_session){.precision = common->precision};
   kin_error err;
   kin_context_options options = {.threads = (unsigned)common->threads, .isa = common->isa};
   return kin_context_open(&options, &out->context, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
@@ -34,7 +34,7 @@ int cli_open_model(const char *name, kin_pooling pooling, cli_session *session) 
   kin_error err;
   char *dir = NULL;
   kin_status status = kin_hub_find(name, NULL, &dir, &err);
-  kin_model_options options = {.pooling = pooling};
+  kin_model_options options = {.pooling = pooling, .precision = session->precision};
   if (status == KIN_OK) status = kin_model_open_with(session->context, dir, &options, &session->model, &err);
   free(dir);
   if (status != KIN_OK) return cli_failed(&err);
