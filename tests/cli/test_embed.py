@@ -159,27 +159,9 @@ class Formats(CommandTest):
         self.assertEqual(bytes.fromhex(line["path_hex"]), name)
 
 
-class Choices(CommandTest):
-    def setUp(self):
-        super().setUp()
-        self.put_pictures("a.png", "b.png")
-
-    def test_pooling(self):
-        def rows(pooling):
-            return self.embed("a.png", "b.png", "--no-normalize", "--pooling", pooling, model=self.dino)
-        cls, mean, both = rows("cls"), rows("mean"), rows("cls+mean")
-        self.assertEqual(cls, self.embed("a.png", "b.png", "--no-normalize", model=self.dino))
-        self.assertNotEqual(cls, mean)
-        self.assertEqual(both, [a + b for a, b in zip(cls, mean)])
-
-    def test_pooling_is_dinov2s(self):
-        result = self.run_kindred("embed", "-m", self.clip, "-o", "x.npy", "--pooling", "mean", "a.png", status=1)
-        self.assertIn("no choice of pooling", result.err)
-        result = self.run_kindred("embed", "-m", self.dino, "-o", "x.npy", "--pooling", "max", "a.png", status=2)
-        self.assertIn("cls, mean or cls+mean", result.err)
-
-    def test_precision(self):
-        names = ["a.png", "b.png", "-t", "the cat"]
+class Precision(CommandTest):
+    def test_bf16_is_near_fp32(self):
+        names = [*self.put_pictures("a.png", "b.png"), "-t", "the cat"]
         fp32 = self.embed(*names)
         self.assertEqual(self.embed(*names, "--precision", "fp32"), fp32)
         self.assertIn("AVX512-BF16", self.run_kindred("embed", "-m", self.clip, "-o", "x.npy", "--isa", "avx2",
