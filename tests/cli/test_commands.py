@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
@@ -57,16 +58,15 @@ class Overview(CommandTest):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         process = subprocess.Popen([BIN, *map(str, args)], cwd=self.folder, stdout=subprocess.PIPE, stderr=slave,
                                    env={**os.environ, "TERM": "xterm", **env})
-        os.close(slave)
         shown = b""
+        # The slave stays open meanwhile: when its last descriptor closes, what wasn't read yet may be lost.
         while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError: # the other side is closed
+            ended = process.poll() is not None
+            if select.select([master], [], [], 0 if ended else 0.05)[0]:
+                shown += os.read(master, 65536)
+            elif ended:
                 break
-            if not part:
-                break
-            shown += part
+        os.close(slave)
         os.close(master)
         process.communicate(timeout=60)
         return shown.decode()
