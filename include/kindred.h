@@ -383,13 +383,21 @@ typedef struct kin_store_stats {
 KIN_API kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, kin_error *err);
 
 typedef struct kin_index_progress {
-  uint64_t found;     /* pictures seen so far by the walk */
+  uint64_t found;     /* files seen so far by the walk */
   uint64_t done;      /* embedded and committed */
-  uint64_t unchanged; /* not embedded: same size and mtime, or same SHA-256 as a picture in the store */
+  uint64_t unchanged; /* not embedded: same size and mtime, or same SHA-256 as a file in the store, or no words in it */
   uint64_t removed;   /* dropped: the file is gone, or excluded now */
   uint64_t failed;    /* unreadable; named by on_failure */
   bool walking;       /* `found` still grows */
 } kin_index_progress;
+
+/* What is taken from the folders, by the ending of the name. */
+typedef enum kin_content {
+  KIN_CONTENT_DEFAULT = 0, /* pictures with a model that has an image tower, else documents */
+  KIN_CONTENT_PICTURES = 1,
+  KIN_CONTENT_DOCUMENTS = 2, /* .txt, .md, .html, objects of .json and .jsonl with a "text", .csv with text_column */
+  KIN_CONTENT_BOTH = 3
+} kin_content;
 
 typedef struct kin_index_options {
   const char *const *exclude; /* glob patterns (fnmatch) on the name or the whole path; NULL: none */
@@ -400,14 +408,17 @@ typedef struct kin_index_options {
   size_t batch;                /* 0: 16 */
   uint64_t max_pixels;         /* as in kin_embed_options */
   const kin_model *text_model; /* kin_store_set_text_model before anything else; NULL: as it was */
+  kin_content content;
+  const char *text_column; /* of .csv files: its name, or its number from 1 without a header; NULL: take none */
   bool (*on_progress)(void *user, const kin_index_progress *progress); /* false: stop, KIN_ERR_CANCELLED */
   void (*on_failure)(void *user, const char *path, kin_status status, const char *message);
   void *user;
 } kin_index_options;
 
-/* Embed the pictures under `paths` (files or folders) that are new or changed, drop those that are
- * gone from below the given paths, commit in small steps. Cancelling or a crash keeps what was
- * committed. Memory doesn't grow with the folder. The vectors go to the model's collection, made if there is
+/* Embed the files under `paths` (files or folders) that are new or changed, drop those that are
+ * gone from below the given paths, commit in small steps. A document has a vector for each passage: as many whole
+ * sentences as the model's context has room for, with one or two of the passage before. Cancelling or a crash keeps
+ * what was committed. Memory doesn't grow with the folder. The vectors go to the model's collection, made if there is
  * none yet, which is then the chosen one. */
 KIN_API kin_status kin_store_index(kin_store *store, kin_model *model, const char *const *paths, size_t n_paths,
                                    const kin_index_options *options, kin_index_progress *out, kin_error *err);

@@ -155,8 +155,8 @@ void cli_progress_stop(void);
 /* A line on stderr, above the progress line. */
 void cli_print_above(const char *text);
 
-/* Pictures that a walk will find; progress is updated meanwhile. */
-uint64_t cli_count_pictures(const cli_list *paths, const kin_walk_options *options);
+/* Files that a walk will find; progress is updated meanwhile. */
+uint64_t cli_count_files(const cli_list *paths, const kin_walk_options *options);
 /* Lines of a text file; false for a pipe or what can't be read. */
 bool cli_count_lines(const char *path, uint64_t *out);
 

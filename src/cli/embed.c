@@ -210,7 +210,7 @@ static void count_inputs(job *j, const cli_list *paths) {
   kin_walk_options options = walk_options(o);
   uint64_t lines = 0;
   bool known = !o->texts_file || cli_count_lines(o->texts_file, &lines);
-  if (known) j->total = cli_count_pictures(paths, &options) + o->texts.count + lines;
+  if (known) j->total = cli_count_files(paths, &options) + o->texts.count + lines;
   cli_progress_stop();
 }
 

@@ -9,8 +9,8 @@
 typedef struct index_options {
   cli_common common;
   cli_list exclude;
-  const char *store, *text_model;
-  bool follow, hidden;
+  const char *store, *text_model, *text_column;
+  bool follow, hidden, documents;
   int64_t since;
   size_t batch;
 } index_options;
@@ -21,7 +21,7 @@ typedef struct job {
   cli_session text; /* its model is --text-model's, if that is given */
   kin_store *store;
   const char *model_dir;
-  uint64_t total; /* pictures, counted beforehand for the progress bar; 0: not counted */
+  uint64_t total; /* files, counted beforehand for the progress bar; 0: not counted */
   char remembered[sizeof((kin_store_stats *)0)->model_path];
 } job;
 
@@ -76,6 +76,13 @@ static int open_all(const cli_command *command, job *j) {
   return status == CLI_OK && !exists ? open_store(j) : status;
 }
 
+/* What the model can embed; with both towers pictures alone, unless --documents asks for texts too. */
+static kin_content content_of(const job *j) {
+  const kin_model_info *info = &j->session.info;
+  if (!info->has_image) return KIN_CONTENT_DOCUMENTS;
+  return j->options->documents ? KIN_CONTENT_BOTH : KIN_CONTENT_PICTURES;
+}
+
 static int print_summary(const job *j, const kin_index_progress *p, double seconds) {
   const index_options *o = j->options;
   if (o->common.json) {
@@ -94,11 +101,20 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
          cli_group_digits(p->unchanged, unchanged), cli_group_digits(p->removed, removed),
          cli_group_digits(p->failed, failed));
   printf("; %.1f s", seconds);
-  if (p->done && seconds > 0) printf(", %.1f photos/s", (double)p->done / seconds);
+  if (p->done && seconds > 0)
+    printf(", %.1f %s/s", (double)p->done / seconds, content_of(j) == KIN_CONTENT_PICTURES ? "photos" : "files");
   printf(" (");
   cli_put_text(o->store);
   printf(")\n");
   return CLI_OK;
+}
+
+static unsigned kinds_of(const job *j) {
+  kin_content content = content_of(j);
+  unsigned kinds = content & KIN_CONTENT_PICTURES ? KIN_WALK_PICTURES : 0;
+  if (content & KIN_CONTENT_DOCUMENTS) kinds |= KIN_WALK_DOCUMENTS;
+  if ((content & KIN_CONTENT_DOCUMENTS) && j->options->text_column) kinds |= KIN_WALK_TABLES;
+  return kinds;
 }
 
 static void count(job *j, const cli_list *paths) {
@@ -108,8 +124,9 @@ static void count(job *j, const cli_list *paths) {
                                  .n_exclude = o->exclude.count,
                                  .follow = o->follow,
                                  .hidden = o->hidden,
-                                 .since = o->since};
-  j->total = cli_count_pictures(paths, &walk);
+                                 .since = o->since,
+                                 .kinds = kinds_of(j)};
+  j->total = cli_count_files(paths, &walk);
   cli_progress_stop();
 }
 
@@ -122,6 +139,8 @@ static int index_paths(job *j, const cli_list *paths) {
                                .since = o->since,
                                .batch = o->batch,
                                .text_model = j->text.model,
+                               .content = content_of(j),
+                               .text_column = o->text_column,
                                .on_progress = on_progress,
                                .on_failure = on_failure,
                                .user = j};
@@ -136,13 +155,14 @@ static int index_paths(job *j, const cli_list *paths) {
   cli_progress_stop();
   if (indexed == KIN_ERR_CANCELLED) {
     char done[32];
-    cli_error("stopped; %s photo%s embedded and kept; run it again to go on", cli_group_digits(progress.done, done),
+    cli_error("stopped; %s file%s embedded and kept; run it again to go on", cli_group_digits(progress.done, done),
               cli_plural(progress.done));
     return 128 + cli_signal();
   }
   if (indexed != KIN_OK) return cli_failed(&err);
   if (progress.found == 0 && progress.removed == 0 && progress.failed == 0 && o->since == 0) {
-    cli_error("no pictures below %s%s", paths->items[0], paths->count > 1 ? " and the other paths" : "");
+    cli_error("no %s below %s%s", content_of(j) == KIN_CONTENT_DOCUMENTS ? "text files" : "pictures", paths->items[0],
+              paths->count > 1 ? " and the other paths" : "");
     return CLI_FAILED;
   }
   int status = print_summary(j, &progress, cli_now() - start);
@@ -169,6 +189,9 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
       {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
        "a model for text queries, whose vectors share the\nspace of --model's; the store remembers it"},
+      {"documents", 0, CLI_FLAG, &o.documents, NULL, "take text files too, with a model that has both towers"},
+      {"text-column", 0, CLI_TEXT, &o.text_column, "NAME",
+       "take .csv files: the text is in this column, or in the\nN-th of a file without a header"},
       {"exclude", 'x', CLI_LIST, &o.exclude, "GLOB", "leave out matching names or paths; may be given\nagain"},
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
@@ -189,15 +212,19 @@ static int run(const cli_command *command, int argc, char **argv) {
 const cli_command cli_command_index = {
     .name = "index",
     .usage = "[OPTION]... PATH...",
-    .summary = "embed the photos of folders that are new or changed",
-    .details = "Embed the pictures below each PATH into a store. Running it again embeds only\n"
-               "what is new or changed and drops what is gone. Ctrl-C is safe: what was embedded\n"
-               "is kept, and the next run goes on from there. Hidden files, .git, node_modules,\n"
-               "@eaDir and System Volume Information are skipped. Exit status 3 if some files\n"
-               "couldn't be read. A store keeps a collection of vectors for each model that it\n"
-               "was indexed with (kindred collections); without --model the only one's is used.",
+    .summary = "embed the photos or texts of folders that are new or changed",
+    .details = "Embed the files below each PATH into a store: pictures, or, with a model of\n"
+               "texts alone, documents (.txt, .md, .html, objects with a \"text\" in .json and\n"
+               ".jsonl, .csv with --text-column), cut into passages. Running it again embeds\n"
+               "only what is new or changed and drops what is gone. Ctrl-C is safe: what was\n"
+               "embedded is kept, and the next run goes on from there. Hidden files, .git,\n"
+               "node_modules, @eaDir and System Volume Information are skipped. Exit status 3 if\n"
+               "some files couldn't be read. A store keeps a collection of vectors for each\n"
+               "model that it was indexed with (kindred collections); without --model the only\n"
+               "one's is used.",
     .examples = "  kindred index --model models/clip-vit-base-patch32 ~/Photos\n"
                 "  kindred index ~/Photos                            # again: only what changed\n"
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"
+                "  kindred index --model minilm ~/notes\n"
                 "  kindred index -q --since 2d ~/Photos              # from cron\n",
     .run = run};

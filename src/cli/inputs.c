@@ -1,10 +1,10 @@
-/* How many pictures and lines a command will read, for the progress bar. */
+/* How many files and lines a command will read, for the progress bar. */
 #include "cli/cli.h"
 
 #include <stdio.h>
 #include <string.h>
 
-uint64_t cli_count_pictures(const cli_list *paths, const kin_walk_options *options) {
+uint64_t cli_count_files(const cli_list *paths, const kin_walk_options *options) {
   uint64_t n = 0;
   kin_walk *walk;
   kin_walk_entry entry;

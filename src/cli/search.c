@@ -102,11 +102,29 @@ static void remember_text_model(job *j) {
     cli_error("%s remembers %s for text queries", o->store, o->text_model);
 }
 
+/* ":LINE: " and the passage on one line, cut to a screen's few lines. */
+static void put_passage(const kin_hit *hit) {
+  enum { MOST = 240 };
+  char line[MOST + 8];
+  size_t n = 0;
+  const char *p = hit->passage;
+  for (; *p && n < MOST; p++) {
+    bool blank = strchr(" \t\r\n\f\v", *p) != NULL;
+    if (!blank) line[n++] = *p;
+    if (blank && n > 0 && line[n - 1] != ' ') line[n++] = ' ';
+  }
+  while (n > 0 && *p && ((unsigned char)*p & 0xC0) == 0x80) p--, n--; /* no part of a character */
+  snprintf(line + n, sizeof line - n, "%s", *p ? "..." : "");
+  printf(":%llu: ", (unsigned long long)hit->line);
+  cli_put_text(line);
+}
+
 static void print_hits(const kin_hits *hits, size_t n) {
   for (size_t i = 0; i < n; i++) {
     const kin_hit *hit = kin_hits_get(hits, i);
     printf("%4zu  %7.4f  ", i + 1, (double)hit->score);
     cli_put_text(hit->path);
+    if (hit->passage) put_passage(hit);
     putchar('\n');
   }
 }
@@ -119,6 +137,10 @@ static json_t *describe(const kin_hits *hits, size_t n) {
     json_t *entry = json_pack("{sf sI sI sI}", "score", (double)hit->score, "width", (json_int_t)hit->width, "height",
                               (json_int_t)hit->height, "id", (json_int_t)hit->id);
     ok = entry && kin_json_set_text(entry, "path", hit->path);
+    if (ok && hit->passage)
+      ok = json_object_set_new(entry, "line", json_integer((json_int_t)hit->line)) == 0 &&
+           json_object_set_new(entry, "offset", json_integer((json_int_t)hit->offset)) == 0 &&
+           json_object_set_new(entry, "passage", json_string(hit->passage)) == 0;
     ok = json_array_append_new(results, entry) == 0 && ok;
   }
   if (ok) return json_pack("{so}", "results", results);
@@ -198,8 +220,9 @@ static int run(const cli_command *command, int argc, char **argv) {
 const cli_command cli_command_search = {
     .name = "search",
     .usage = "[OPTION]... TEXT | --image FILE",
-    .summary = "find the photos that are nearest to a text or a photo",
-    .details = "Print what is nearest in the store, best first: rank, cosine, path. Without\n"
+    .summary = "find the photos or passages that are nearest to a text or a photo",
+    .details = "Print what is nearest in the store, best first: rank, cosine, path, and of a\n"
+               "document the line and the passage that begins there. Without\n"
                "--model the model that the store was made with is used. A store that holds\n"
                "vectors of several models has a collection of each: the one that can answer is\n"
                "asked, or the one that --model names. With a text model (--text-model) a\n"

@@ -1,6 +1,7 @@
 /* A depth-first walk that holds one sorted list of names for each folder on the current path. */
 #include "embed/walk.h"
 
+#include "document/document.h"
 #include "image/image.h"
 
 #include <dirent.h>
@@ -188,6 +189,13 @@ static bool folder_take(folder *f, const char *name, bool is_folder) {
   return f->count < 2 * WINDOW || folder_trim(f);
 }
 
+static bool is_wanted(const kin_walk *walk, const char *name) {
+  unsigned kinds = walk->options.kinds ? walk->options.kinds : KIN_WALK_PICTURES;
+  if ((kinds & KIN_WALK_PICTURES) && kin_image_has_known_extension(name)) return true;
+  kin_document_format format = kin_document_format_of(name);
+  return format == KIN_DOCUMENT_CSV ? kinds & KIN_WALK_TABLES : format && kinds & KIN_WALK_DOCUMENTS;
+}
+
 /* Fill `f`; errno is 0 afterwards unless the system refused half-way. */
 static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
   for (const struct dirent *entry; errno = 0, (entry = readdir(dir));) {
@@ -196,7 +204,7 @@ static bool folder_read(kin_walk *walk, folder *f, DIR *dir) {
     if (name[0] == '.' && !walk->options.hidden) continue;
     if (!path_put(walk, f->path_length, name, strlen(name))) return false;
     kind k = entry_kind(walk, entry);
-    if (k == NOTHING || (k == FILE_ENTRY && !kin_image_has_known_extension(name))) continue;
+    if (k == NOTHING || (k == FILE_ENTRY && !is_wanted(walk, name))) continue;
     if (is_excluded(&walk->options, name, walk->path)) continue;
     if (!folder_take(f, name, k == FOLDER_ENTRY)) return false;
   }

@@ -1,4 +1,4 @@
-/* The pictures below files and folders, one at a time, sorted by path. */
+/* The pictures and text files below files and folders, one at a time, sorted by path. */
 #ifndef KIN_WALK_H
 #define KIN_WALK_H
 
@@ -9,12 +9,16 @@ typedef struct kin_walk kin_walk;
 typedef struct kin_walk_options {
   const char *const *exclude; /* glob patterns (fnmatch) on the name or the whole path; kept by reference */
   size_t n_exclude;
-  bool follow;   /* follow symbolic links below the roots; each folder is entered once, so loops end */
-  bool hidden;   /* take names that begin with a dot too */
-  int64_t since; /* only files modified at or after this Unix time; 0: all */
+  bool follow;    /* follow symbolic links below the roots; each folder is entered once, so loops end */
+  bool hidden;    /* take names that begin with a dot too */
+  int64_t since;  /* only files modified at or after this Unix time; 0: all */
+  unsigned kinds; /* of KIN_WALK_...; 0: pictures */
 } kin_walk_options;
 
-/* A picture, or a root or folder that can't be read (status is not KIN_OK). */
+/* What is taken from folders, by the ending of the name. */
+enum { KIN_WALK_PICTURES = 1, KIN_WALK_DOCUMENTS = 2 /* text files but .csv */, KIN_WALK_TABLES = 4 /* .csv */ };
+
+/* A file, or a root or folder that can't be read (status is not KIN_OK). */
 typedef struct kin_walk_entry {
   const char *path; /* the root as given, then the way below it; valid until the next call; NULL at the end */
   kin_status status;
@@ -25,8 +29,8 @@ typedef struct kin_walk_entry {
 } kin_walk_entry;
 
 /* Walk `roots` in the order given; `roots` and `options` (may be NULL) must outlive the walk. A root that is
- * a file is always an entry (unless older than `since`), whatever its name; in a folder only names with a
- * picture's ending are. .git, node_modules, @eaDir and System Volume Information are never entered. Memory
+ * a file is always an entry (unless older than `since`), whatever its name; in a folder only names with an
+ * ending of the wanted kinds are. .git, node_modules, @eaDir and System Volume Information are never entered. Memory
  * holds at most some thousand names of each folder on the current path, however large they are. */
 kin_status kin_walk_open(const char *const *roots, size_t n_roots, const kin_walk_options *options, kin_walk **out,
                          kin_error *err);

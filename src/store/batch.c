@@ -33,6 +33,7 @@ void kin_update_free(kin_update *u) {
   free(u->sources);
   free(u->embedded);
   free(u->vectors);
+  kin_update_free_passages(u);
 }
 
 /* ------------------------------------------------------- what to do with each */
@@ -50,7 +51,7 @@ static void hash_task(void *arg, size_t i) {
     c->sha256[k] = (uint8_t)(hex_digit(hex[2 * k]) << 4 | hex_digit(hex[2 * k + 1]));
 }
 
-/* Take the vector over from another item with the same content, if there is one. */
+/* Take the vector over from another picture with the same content, if there is one. */
 static kin_status copy_known(kin_update *u, kin_candidate *c, float *slot, kin_error *err) {
   sqlite3_stmt *s;
   bool found;
@@ -62,7 +63,9 @@ static kin_status copy_known(kin_update *u, kin_candidate *c, float *slot, kin_e
   c->width = (uint32_t)sqlite3_column_int64(s, 1);
   c->height = (uint32_t)sqlite3_column_int64(s, 2);
   uint64_t row = (uint64_t)sqlite3_column_int64(s, 3);
+  bool document = sqlite3_column_int(s, 5);
   sqlite3_reset(s);
+  if (document) return KIN_OK;
   c->vector = slot;
   return kin_index_get(u->store->index, id, row, slot, err);
 }
@@ -79,7 +82,7 @@ static kin_status classify(kin_update *u, size_t *slots, kin_error *err) {
     }
     c->same = c->item && c->row >= 0 && memcmp(c->sha256, c->known_sha256, sizeof c->sha256) == 0;
     if (c->same) continue;
-    kin_status status = copy_known(u, c, u->vectors + *slots * dim, err);
+    kin_status status = c->format ? KIN_OK : copy_known(u, c, u->vectors + *slots * dim, err);
     if (status != KIN_OK) return status;
     if (c->vector)
       ++*slots;
@@ -105,7 +108,7 @@ static kin_status embed(kin_update *u, size_t slots, size_t *n_embedded, kin_err
   size_t dim = u->encoder->dim, n = 0;
   for (size_t i = 0; i < u->n; i++) {
     kin_candidate *c = &u->candidates[i];
-    if (!c->embed) continue;
+    if (!c->embed || c->format) continue;
     c->vector = u->vectors + (slots + n) * dim;
     u->sources[n] = (kin_image_source){.path = c->path};
     u->embedded[n++] = i;
@@ -216,7 +219,7 @@ kin_status kin_update_leave(kin_update *u, int64_t id, bool *left, kin_error *er
   return status;
 }
 
-static kin_status write_item(kin_update *u, kin_candidate *c, kin_error *err) {
+kin_status kin_update_write_item(kin_update *u, kin_candidate *c, kin_error *err) {
   kin_store *store = u->store;
   if (!c->item) {
     kin_status status = kin_sql_run(store, KIN_SQL_ADD_ITEM, err, "siibii", c->path, (int64_t)c->size, c->mtime_ns,
@@ -237,7 +240,7 @@ static kin_status write_item(kin_update *u, kin_candidate *c, kin_error *err) {
 static kin_status write_vector(kin_update *u, kin_candidate *c, kin_error *err) {
   kin_store *store = u->store;
   uint64_t row;
-  kin_status status = write_item(u, c, err);
+  kin_status status = kin_update_write_item(u, c, err);
   if (status == KIN_OK) status = kin_index_add(store->index, c->item, c->vector, &row, err);
   if (status == KIN_OK)
     status =
@@ -249,13 +252,15 @@ static kin_status write_vector(kin_update *u, kin_candidate *c, kin_error *err) 
   return status;
 }
 
+kin_status kin_update_write_failed(kin_update *u, const kin_candidate *c, kin_error *err) {
+  bool stays = c->status == KIN_ERR_IO || c->status == KIN_ERR_MEMORY;
+  if (c->item && !stays) return kin_update_drop(u, c->item, err);
+  return c->item ? kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c->item) : KIN_OK;
+}
+
 static kin_status write_candidate(kin_update *u, kin_candidate *c, kin_error *err) {
-  if (c->status != KIN_OK) {
-    /* An item whose file is no picture any more goes; one that can't be read now stays as it was. */
-    bool stays = c->status == KIN_ERR_IO || c->status == KIN_ERR_MEMORY;
-    if (c->item && !stays) return kin_update_drop(u, c->item, err);
-    return c->item ? kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c->item) : KIN_OK;
-  }
+  if (c->status != KIN_OK) return kin_update_write_failed(u, c, err);
+  if (c->format && !c->same) return KIN_OK; /* documents.c does it */
   kin_status status = KIN_OK;
   if (c->same) {
     status = kin_sql_run(u->store, KIN_SQL_TOUCH_ITEM, err, "iii", c->item, (int64_t)c->size, c->mtime_ns);
@@ -281,7 +286,10 @@ kin_status kin_update_flush(kin_update *u, kin_error *err) {
   kin_status status = classify(u, &slots, err);
   if (status == KIN_OK) status = embed(u, slots, &n_embedded, err);
   if (status == KIN_OK) status = write_candidates(u, err);
+  if (status == KIN_OK) status = kin_update_documents(u, err);
   clear_candidates(u);
-  if (status == KIN_OK && (n_embedded || u->operations >= MAX_OPERATIONS)) status = kin_update_commit(u, err);
+  if (status == KIN_OK &&
+      (n_embedded || u->operations >= (u->walk.kinds & KIN_WALK_PICTURES ? MAX_OPERATIONS : u->batch)))
+    status = kin_update_commit(u, err);
   return status == KIN_OK ? kin_update_report(u, err) : status;
 }

@@ -113,8 +113,10 @@ static const char *const statements[KIN_SQL_COUNT] = {
                           " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
                           " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.path = ?1",
     /* CROSS: from the hash to the vector; left to itself the planner goes through all vectors. */
-    [KIN_SQL_FIND_SHA256] = "SELECT i.id, i.width, i.height, v.row, i.path FROM items i CROSS JOIN vectors v"
-                            " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.sha256 = ?1 LIMIT 1",
+    [KIN_SQL_FIND_SHA256] =
+        "SELECT i.id, i.width, i.height, v.row, i.path, EXISTS (SELECT 1 FROM passages p WHERE"
+        " p.collection = v.collection AND p.item = i.id AND p.ordinal = 0) FROM items i CROSS JOIN vectors v"
+        " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.sha256 = ?1 LIMIT 1",
     [KIN_SQL_READ_HIT] = "SELECT i.path, i.width, i.height, p.line, p.offset, p.text FROM vectors v"
                          " JOIN items i ON i.id = v.item LEFT JOIN passages p"
                          " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"

@@ -69,10 +69,16 @@ struct kin_store {
 typedef struct kin_store_encoder {
   const char *model_id, *model_path;
   size_t dim;
-  bool has_image, has_text; /* the model's towers */
+  bool has_image, has_text; /* the model's towers: which of the following there are */
   /* As kin_embed_images with a model. */
   kin_status (*embed)(void *user, const kin_image_source *images, size_t n, const kin_embed_options *options,
                       float *out, kin_error *err);
+  /* As kin_embed_texts. */
+  kin_status (*embed_texts)(void *user, const char *const *texts, size_t n, const kin_embed_options *options,
+                            float *out, kin_error *err);
+  /* Tokens of a document's text, with all that the model puts around it; at most max_tokens are encoded. */
+  kin_status (*count_tokens)(void *user, const char *text, size_t size, size_t *out, kin_error *err);
+  size_t max_tokens;
   void *user;
 } kin_store_encoder;
 

@@ -38,6 +38,13 @@ static kin_status look_up(kin_update *u, const kin_walk_entry *entry, kin_candid
   return KIN_OK;
 }
 
+/* A file that was given by its name alone is what this run takes, a picture first. */
+static kin_document_format format_of(const kin_update *u, const char *path) {
+  if (!(u->walk.kinds & KIN_WALK_DOCUMENTS)) return KIN_DOCUMENT_NONE;
+  kin_document_format format = kin_document_format_of(path);
+  return format || u->walk.kinds & KIN_WALK_PICTURES ? format : KIN_DOCUMENT_PLAIN;
+}
+
 static kin_status take_file(kin_update *u, const kin_walk_entry *entry, kin_error *err) {
   kin_candidate c;
   bool seen; /* already, below another of the given paths */
@@ -50,6 +57,7 @@ static kin_status take_file(kin_update *u, const kin_walk_entry *entry, kin_erro
   } else {
     c.same = false;
     c.path = kin_strdup(entry->path);
+    c.format = format_of(u, entry->path);
     if (!c.path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", entry->path);
     u->candidates[u->n++] = c;
     if (u->n == u->batch) status = kin_update_flush(u, err);
@@ -198,6 +206,22 @@ static kin_status run(kin_update *u, const char *const *paths, size_t n_paths, k
   return status;
 }
 
+static kin_status choose_kinds(kin_update *u, kin_error *err) {
+  const kin_store_encoder *e = u->encoder;
+  kin_content content = u->options.content;
+  if ((unsigned)content > KIN_CONTENT_BOTH)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "content %d is unknown", (int)content);
+  if (!content) content = e->has_image ? KIN_CONTENT_PICTURES : KIN_CONTENT_DOCUMENTS;
+  if ((content & KIN_CONTENT_PICTURES) && !e->has_image)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s has no image tower: it embeds texts only", e->model_path);
+  if ((content & KIN_CONTENT_DOCUMENTS) && !e->has_text)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s has no text tower: it embeds pictures only", e->model_path);
+  u->walk.kinds = content & KIN_CONTENT_PICTURES ? KIN_WALK_PICTURES : 0;
+  if (content & KIN_CONTENT_DOCUMENTS)
+    u->walk.kinds |= u->options.text_column ? KIN_WALK_DOCUMENTS | KIN_WALK_TABLES : KIN_WALK_DOCUMENTS;
+  return KIN_OK;
+}
+
 kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, const char *const *paths,
                             size_t n_paths, const kin_index_options *options, kin_index_progress *out, kin_error *err) {
   if (out) *out = (kin_index_progress){0};
@@ -209,7 +233,8 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
                               .follow = u.options.follow,
                               .hidden = u.options.hidden,
                               .since = u.options.since};
-  kin_status status = kin_collection_open(store, encoder, u.options.text_model, err);
+  kin_status status = choose_kinds(&u, err);
+  if (status == KIN_OK) status = kin_collection_open(store, encoder, u.options.text_model, err);
   if (status == KIN_OK) status = kin_sql_clear_seen(store, err);
   if (status == KIN_OK) status = kin_update_init(&u, err);
   if (status == KIN_OK) {

@@ -1,11 +1,13 @@
-/* One run of indexing: update.c walks and sweeps, batch.c embeds and writes what the walk gives it. */
+/* One run of indexing: update.c walks and sweeps, batch.c embeds and writes what the walk gives it, documents.c does so
+ * for text files. */
 #ifndef KIN_UPDATE_H
 #define KIN_UPDATE_H
 
+#include "document/document.h"
 #include "embed/walk.h"
 #include "store/store.h"
 
-/* A picture that isn't in the store as it is on disk now. */
+/* A file that isn't in the store as it is on disk now. */
 typedef struct kin_candidate {
   char *path;
   uint64_t size;
@@ -16,9 +18,13 @@ typedef struct kin_candidate {
   uint8_t sha256[32];
   kin_status status; /* of reading and embedding it */
   kin_error error;
-  bool same;     /* only size or mtime are new */
-  bool embed;    /* goes through the encoder */
-  float *vector; /* in kin_update.vectors; NULL when `same` or failed */
+  bool same;                  /* only size or mtime are new */
+  bool embed;                 /* goes through the encoder */
+  kin_document_format format; /* of a document; NONE: a picture */
+  int64_t twin;               /* a document with the same content that the collection has; 0: none */
+  size_t passages;            /* of a document, found so far */
+  bool written, complete;     /* of a document: its item is in the open transaction; all of it is read */
+  float *vector;              /* in kin_update.vectors; NULL when `same` or failed */
   uint32_t width, height;
 } kin_candidate;
 
@@ -31,13 +37,25 @@ typedef struct kin_update {
   size_t batch;
   kin_candidate *candidates; /* [batch] */
   size_t n;
-  float *vectors;             /* [batch][dim] */
-  kin_image_source *sources;  /* [batch] */
-  size_t *embedded;           /* candidate of each source */
+  float *vectors;               /* [batch][dim] */
+  kin_image_source *sources;    /* [batch] */
+  size_t *embedded;             /* candidate of each source */
+  struct kin_passage *passages; /* of documents, waiting for the encoder */
+  size_t n_passages;
+  const char **texts;         /* [KIN_PASSAGES] */
+  float *passage_vectors;     /* [KIN_PASSAGES][dim] */
   bool writing;               /* a transaction is open */
   size_t operations;          /* in it */
   kin_index_progress pending; /* counts that hold once it is committed */
 } kin_update;
+
+/* A passage of a document on its way. */
+typedef struct kin_passage {
+  size_t candidate, ordinal;
+  uint64_t line, offset;
+  char *text;
+} kin_passage;
+enum { KIN_PASSAGES = 64 };
 
 kin_status kin_update_init(kin_update *u, kin_error *err);
 void kin_update_free(kin_update *u);
@@ -45,6 +63,15 @@ void kin_update_free(kin_update *u);
 kin_status kin_update_report(kin_update *u, kin_error *err);
 /* Count and name a file or folder that can't be taken. */
 void kin_update_failure(kin_update *u, const char *path, kin_status status, const char *message);
+
+/* Put the candidate's item as it is now into the open transaction, without what it had in this collection. */
+kin_status kin_update_write_item(kin_update *u, kin_candidate *c, kin_error *err);
+/* The candidate could not be read or embedded: an item whose file is no picture or text any more goes; one that can't
+ * be read now stays as it was. */
+kin_status kin_update_write_failed(kin_update *u, const kin_candidate *c, kin_error *err);
+/* Read, cut, embed and write the candidates that are documents. On failure no part of a document is left. */
+kin_status kin_update_documents(kin_update *u, kin_error *err);
+void kin_update_free_passages(kin_update *u);
 
 /* Embed and write the candidates. On failure what was written before stays in the open transaction, unless writing
  * itself failed, which takes the transaction back. */

@@ -150,6 +150,36 @@ def make_dinov2(folder):
     return folder
 
 
+def make_bert(folder, context=16):
+    """A sentence encoder in sentence-transformers' layout: words of a small vocabulary, else [UNK]."""
+    folder = pathlib.Path(folder)
+    (folder / "1_Pooling").mkdir(parents=True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "dog", "road", ".", "&"]
+    write_json(folder, "config.json", {
+        "model_type": "bert", "hidden_size": HIDDEN, "intermediate_size": 2 * HIDDEN, "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "vocab_size": len(words),
+        "max_position_embeddings": context, "type_vocab_size": 2, "pad_token_id": 0})
+    write_json(folder, "modules.json", [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])
+    write_json(folder, "1_Pooling/config.json", {"word_embedding_dimension": HIDDEN, "pooling_mode_mean_tokens": True})
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    w = Weights("bert")
+    for name, rows in (("word", len(words)), ("position", context), ("token_type", 2)):
+        w.put(f"embeddings.{name}_embeddings.weight", [rows, HIDDEN], deviation=1.0)
+    w.norm("embeddings.LayerNorm", HIDDEN)
+    for i in range(LAYERS):
+        layer = f"encoder.layer.{i}"
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            w.linear(f"{layer}.attention.{part}", HIDDEN, HIDDEN)
+        w.linear(f"{layer}.intermediate.dense", 2 * HIDDEN, HIDDEN)
+        w.linear(f"{layer}.output.dense", HIDDEN, 2 * HIDDEN)
+        w.norm(f"{layer}.attention.output.LayerNorm", HIDDEN)
+        w.norm(f"{layer}.output.LayerNorm", HIDDEN)
+    write_safetensors(folder / "model.safetensors", w)
+    return folder
+
+
 def png(seed, width=40, height=36):
     """A picture of a few coloured blocks, different for each seed."""
     r = random.Random(seed)

@@ -47,3 +47,34 @@ void fake_encoder_init(fake_encoder *fake, const char *model_id, size_t dim) {
                                      .embed = embed,
                                      .user = fake}};
 }
+
+static kin_status embed_texts(void *user, const char *const *texts, size_t n, const kin_embed_options *options,
+                              float *out, kin_error *err) {
+  fake_encoder *fake = user;
+  size_t dim = fake->encoder.dim;
+  for (size_t i = 0; i < n; i++) {
+    fake_encoder_vector(texts[i], strlen(texts[i]), dim, out + i * dim);
+    fake->embedded++;
+    if (fake->delay_us) usleep(fake->delay_us);
+    kin_item_report report = {.index = i};
+    if (options->on_item && !options->on_item(options->user, &report))
+      return kin_fail(err, KIN_ERR_CANCELLED, "stopped");
+  }
+  return KIN_OK;
+}
+
+kin_status fake_encoder_count(void *user, const char *text, size_t size, size_t *out, kin_error *err) {
+  (void)user;
+  (void)err;
+  *out = 2;
+  for (size_t i = 0; i < size; i++) *out += !strchr(" \n\t", text[i]) && (i == 0 || strchr(" \n\t", text[i - 1]));
+  return KIN_OK;
+}
+
+void fake_encoder_take_texts(fake_encoder *fake, size_t max_tokens) {
+  fake->encoder.has_image = false;
+  fake->encoder.has_text = true;
+  fake->encoder.embed_texts = embed_texts;
+  fake->encoder.count_tokens = fake_encoder_count;
+  fake->encoder.max_tokens = max_tokens;
+}
