@@ -173,12 +173,13 @@ static kin_status check(const kin_lines *lines, const kin_line *line, kin_error 
 
 /* The line at lines->at, if its end or enough of it is there; `after` is what its end takes. */
 static bool find_line(const kin_lines *lines, size_t *size, size_t *after) {
-  const char *text = lines->text.data + lines->at;
   size_t left = lines->text.size - lines->at, n = 0;
+  *size = *after = 0;
+  if (!left) return false;
+  const char *text = lines->text.data + lines->at;
   while (n < left && n < KIN_LINE_LIMIT && text[n] != '\n' && text[n] != '\r') n++;
-  *after = 0;
   *size = n;
-  if (n == left) return lines->end && left > 0;
+  if (n == left) return lines->end;
   if (text[n] != '\n' && text[n] != '\r') { /* the limit */
     *size = cut_of(text, n);
     return true;

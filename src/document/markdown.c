@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Longer tags and link targets are taken for text, so that time grows with the file only. */
+#define MOST_MARKUP 2048
+
 typedef struct markdown {
   kin_bytes text;        /* of the line at hand */
   bool started;          /* a line was read */
@@ -59,7 +62,8 @@ static const char *link_end(const char *p, const char *end) {
   if (p + 1 >= end || (p[1] != '(' && p[1] != '[')) return NULL;
   char close = p[1] == '(' ? ')' : ']';
   int depth = 0;
-  for (const char *q = p + 1; q < end; q++) {
+  const char *last = end - p > MOST_MARKUP ? p + MOST_MARKUP : end;
+  for (const char *q = p + 1; q < last; q++) {
     depth += *q == p[1];
     depth -= *q == close;
     if (depth == 0) return q + 1;
@@ -74,7 +78,7 @@ static const char *skip_tag(markdown *m, const char *p, const char *end) {
     return p + 4;
   }
   if (p + 1 >= end || !(isalpha((unsigned char)p[1]) || p[1] == '/')) return p;
-  const char *close = memchr(p, '>', (size_t)(end - p));
+  const char *close = memchr(p, '>', end - p > MOST_MARKUP ? MOST_MARKUP : (size_t)(end - p));
   if (!close) return p;
   if (memchr(p, ':', (size_t)(close - p)) && !memchr(p, ' ', (size_t)(close - p)))
     kin_bytes_append(&m->text, p + 1, (size_t)(close - p - 1));
@@ -166,7 +170,7 @@ static void clean_line(markdown *m, const kin_line *line, bool *apart) {
     return;
   }
   p = skip_prefix(p, end, apart);
-  if (*p == '[' && p < end) { /* [name]: target */
+  if (p < end && *p == '[') { /* [name]: target */
     const char *close = memchr(p, ']', (size_t)(end - p));
     if (close && close + 1 < end && close[1] == ':') return;
   }

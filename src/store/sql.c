@@ -263,10 +263,11 @@ static kin_status connect_at(kin_store *store, const char *name, int flags, kin_
   if (rc != SQLITE_OK) return kin_sql_fail(store, rc, "opening the store", err);
   sqlite3_extended_result_codes(store->db, 1);
   sqlite3_busy_timeout(store->db, 5000);
-  return execute(store,
-                 "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;"
-                 "PRAGMA trusted_schema = OFF; SELECT count(*) FROM sqlite_schema",
-                 "opening the store", err);
+  return execute(
+      store,
+      "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;"
+      "PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864; SELECT count(*) FROM sqlite_schema",
+      "opening the store", err);
 }
 
 /* On a medium that can't be written SQLite's log has no place; without a log left over, none is needed. */

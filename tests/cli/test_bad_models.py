@@ -3,7 +3,7 @@ import json
 import shutil
 import struct
 
-from support import CommandTest, main, write_safetensors
+from support import CommandTest, make_bert, main, write_json, write_safetensors
 
 
 def read_safetensors(path):
@@ -113,6 +113,37 @@ class BadModels(CommandTest):
         half, = self.embed("-t", "the cat", model=self.model)
         self.assertGreater(sum(x * y for x, y in zip(half, rows[0])), 0.999)
         self.assertNotEqual(half, rows[0])
+
+    def sentence_encoder(self):
+        shutil.rmtree(self.model, ignore_errors=True)
+        make_bert(self.model)
+
+    def test_missing_dense_module(self):
+        self.sentence_encoder()
+        modules = json.loads((self.model / "modules.json").read_text())
+        modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+        write_json(self.model, "modules.json", modules)
+        self.check("model/2_Dense/config.json", "No such file")
+        (self.model / "2_Dense").mkdir()
+        write_json(self.model, "2_Dense/config.json",
+                   {"in_features": 64, "out_features": 32, "bias": False,
+                    "activation_function": "torch.nn.modules.linear.Identity"})
+        self.check("model/2_Dense", "model.safetensors")
+
+    def test_vocabulary_that_does_not_match(self):
+        self.sentence_encoder()
+        with open(self.model / "vocab.txt", "a") as f:
+            f.write("more\nwords\n")
+        self.check("model: the tokenizer has ids up to 12, but the embedding only 11 rows")
+        self.sentence_encoder()
+        config = json.loads((self.model / "config.json").read_text())
+        write_json(self.model, "config.json", config | {"vocab_size": 20})
+        self.check("model/model.safetensors", "word_embeddings.weight", "[11, 64]", "[20, 64]")
+
+    def test_unknown_tokenizer(self):
+        self.sentence_encoder()
+        write_json(self.model, "tokenizer.json", {"version": "1.0", "model": {"type": "Telepathy", "vocab": {}}})
+        self.check("model/tokenizer.json", "Telepathy")
 
 
 if __name__ == "__main__":
