@@ -148,6 +148,39 @@ static kin_status write_weights(const table *t, const char *dir, kin_error *err)
   return status;
 }
 
+/* As mkdir -p. */
+static void make_folders(char *path) {
+  for (char *end = strchr(path + 1, '/');; end = strchr(end + 1, '/')) {
+    if (end != NULL) *end = 0;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) fail_msg("%s: %s", path, strerror(errno));
+    if (end == NULL) return;
+    *end = '/';
+  }
+}
+
+/* The folders above a file. */
+static void make_parents(char *path) {
+  char *end = strrchr(path, '/');
+  *end = 0;
+  make_folders(path);
+  *end = '/';
+}
+
+/* Folders that are written from other tables, which lie beside this one. */
+static kin_status write_parts(const table *t, const char *spec, const char *dir, kin_error *err) {
+  kin_status status = KIN_OK;
+  const char *folder;
+  json_t *name;
+  json_object_foreach(json_object_get(t->json, "parts"), folder, name) {
+    char *path = kin_format("%s/%s", dir, folder);
+    char *part = kin_format("%.*s/%s.json", (int)(strrchr(spec, '/') - spec), spec, json_string_value(name));
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) fail_msg("%s: %s", path, strerror(errno));
+    if (status == KIN_OK) status = seeded_write(part, path, err);
+    free(path), free(part);
+  }
+  return status;
+}
+
 kin_status seeded_write(const char *spec, const char *dir, kin_error *err) {
   table t = {0};
   kin_status status = table_open(spec, &t, err);
@@ -155,23 +188,45 @@ kin_status seeded_write(const char *spec, const char *dir, kin_error *err) {
   json_t *content;
   json_object_foreach(json_object_get(t.json, "files"), name, content) {
     char *path = kin_format("%s/%s", dir, name);
+    make_parents(path);
     if (status == KIN_OK && json_dump_file(content, path, JSON_INDENT(2)) != 0)
       status = kin_fail(err, KIN_ERR_IO, "%s: can't write", path);
     free(path);
   }
+  if (status == KIN_OK) status = write_parts(&t, spec, dir, err);
   if (status == KIN_OK) status = write_weights(&t, dir, err);
   table_close(&t);
   return status;
 }
 
-static void link_tokenizer(const char *cache, const char *dir) {
-  static const char *const files[] = {"vocab.json", "merges.txt"};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    char *from = kin_format("%s/clip-vocab/%s", cache, files[i]), *to = kin_format("%s/%s", dir, files[i]);
+/* Where the tokenizer of the model `spec` comes from: a committed folder, a material, CLIP's vocabulary, or NULL: it
+ * has none. */
+static char *tokenizer_folder(const char *spec, const char *cache) {
+  kin_error err;
+  json_t *json;
+  test_assert_ok(kin_json_load(spec, SPEC_LIMIT, &json, &err), &err);
+  const char *own = json_string_value(json_object_get(json, "tokenizer"));
+  const char *material = json_string_value(json_object_get(json, "material"));
+  const char *seed = json_string_value(json_object_get(json, "seed"));
+  if (!material && strncmp(seed, "kindred/clip", 12) == 0) material = "clip-vocab";
+  char *folder = own ? test_source_path(own) : material ? kin_format("%s/%s", cache, material) : NULL;
+  json_decref(json);
+  return folder;
+}
+
+static void link_tokenizer(const char *spec, const char *cache, const char *dir) {
+  static const char *const files[] = {"vocab.json", "merges.txt", "tokenizer.json"};
+  char *folder = tokenizer_folder(spec, cache);
+  /* CLIP's is read from the two files, so that this way of it is tested too. */
+  const bool clip = folder && strstr(folder, "/clip-vocab") != NULL;
+  for (size_t i = clip ? 0 : 2; folder && i < (clip ? 2 : 3); i++) {
+    char *from = kin_format("%s/%s", folder, files[i]), *to = kin_format("%s/%s", dir, files[i]);
+    if (!clip) unlink(to); /* another checkout may have linked its own */
     if (kin_file_exists(from) && symlink(from, to) != 0) assert_int_equal(errno, EEXIST);
     free(from);
     free(to);
   }
+  free(folder);
 }
 
 /* The stamp is a copy of the table, written last. */
@@ -182,16 +237,6 @@ static bool stamp_matches(const char *stamp, const char *text, size_t size) {
                     old_size == size && memcmp(old, text, size) == 0;
   free(old);
   return same;
-}
-
-/* As mkdir -p. */
-static void make_folders(char *path) {
-  for (char *end = strchr(path + 1, '/');; end = strchr(end + 1, '/')) {
-    if (end != NULL) *end = 0;
-    if (mkdir(path, 0777) != 0 && errno != EEXIST) fail_msg("%s: %s", path, strerror(errno));
-    if (end == NULL) return;
-    *end = '/';
-  }
 }
 
 static char *cache_folder(void) {
@@ -215,17 +260,18 @@ char *seeded_model(const char *name) {
     test_assert_ok(seeded_write(spec, dir, &err), &err);
     test_write_file(dir, ".table", text, size);
   }
-  link_tokenizer(cache, dir);
+  link_tokenizer(spec, cache, dir);
   close(lock);
   free(text), free(spec), free(relative), free(stamp), free(lock_path), free(root), free(cache);
   return dir;
 }
 
 bool seeded_ready(const char *name) {
-  if (strncmp(name, "clip", 4) != 0) return true;
-  char *cache = cache_folder(), *vocabulary = kin_format("%s/clip-vocab/vocab.json", cache);
-  const bool found = kin_file_exists(vocabulary);
-  if (!found) print_message("  %s is missing: run tools/materials.py clip-vocab\n", vocabulary);
-  free(vocabulary), free(cache);
+  char *relative = kin_format("tests/data/seeded/%s.json", name), *spec = test_source_path(relative);
+  char *cache = cache_folder(), *folder = tokenizer_folder(spec, cache);
+  struct stat st;
+  const bool found = !folder || stat(folder, &st) == 0;
+  if (!found) print_message("  %s is missing: run tools/materials.py\n", folder);
+  free(relative), free(spec), free(cache), free(folder);
   return found;
 }

@@ -6,10 +6,10 @@
 
 /* The directory of the model that tests/data/seeded/`name`.json describes, in the cache folder
  * (KINDRED_CACHE, or ~/.cache/kindred)/seeded. It is written when missing or made from another table,
- * by one process at a time; the CLIP tokenizer's files are linked in where the cache holds them.
+ * by one process at a time; the table's tokenizer is linked in, or CLIP's where the cache holds it.
  * Failures end the test. Release with free. */
 char *seeded_model(const char *name);
-/* False, with a message, where the model needs CLIP's vocabulary and the cache doesn't hold it. */
+/* False, with a message, where the model's tokenizer is a material that the cache doesn't hold. */
 bool seeded_ready(const char *name);
 
 /* Write the model of the table `spec` (a file) into the existing folder `dir`. */

@@ -2,12 +2,12 @@
 
     python3 make_model_refs.py --tokenizer DIR [MODEL...]
 
-Needs torch, transformers, open_clip, Pillow and pillow-heif; DIR holds CLIP's vocab.json and merges.txt. For each table in
-tests/data/seeded this writes MODEL.json (the inputs, token ids, the SHA-256 of the weight file) and the vectors
-as raw little-endian float32, one row an input: MODEL.images.f32, MODEL.texts.f32, and of small DINOv2
-models MODEL.mean.f32, the mean of the patch tokens. The reference's own code runs
-in float64, so that its rounding doesn't count against ours; how far its float32 is from that is printed, as are
-the cosines between different inputs.
+Needs torch, transformers, open_clip, sentence-transformers, Pillow and pillow-heif; DIR is the material clip-vocab,
+beside which lie others that tables name. For each table in tests/data/seeded this writes MODEL.json (the inputs,
+token ids, the SHA-256 of the weight file) and the vectors as raw little-endian float32, one row an input:
+MODEL.images.f32, MODEL.texts.f32, and of small DINOv2 models MODEL.mean.f32, the mean of the patch tokens. The
+reference's own code runs in float64, so that its rounding doesn't count against ours; how far its float32 is from
+that is printed, as are the cosines between different inputs.
 """
 import argparse
 import hashlib
@@ -17,6 +17,7 @@ import tempfile
 
 import open_clip
 import pillow_heif
+import sentence_transformers
 import torch
 import transformers
 from PIL import Image, ImageOps
@@ -101,12 +102,25 @@ class Dinov2WithRegisters(Dinov2):
     kind = transformers.Dinov2WithRegistersModel
 
 
+class Sentence:
+    def __init__(self, folder, dtype):
+        self.model = sentence_transformers.SentenceTransformer(folder, device="cpu").to(dtype).eval()
+
+    def ids(self, text):
+        return self.model.tokenize([text])["input_ids"][0].tolist()
+
+    def texts(self, texts):
+        return torch.cat([self.model.encode([t], convert_to_tensor=True) for t in texts])
+
+
 FAMILIES = {"clip": Clip, "dinov2": Dinov2, "dinov2_with_registers": Dinov2WithRegisters}
 
 
 def family_of(spec):
     if "open_clip_config.json" in spec["files"]:
         return OpenClip
+    if "modules.json" in spec["files"]:
+        return Sentence
     return FAMILIES[spec["files"]["config.json"]["model_type"]]
 
 
@@ -122,8 +136,10 @@ def embed(name, spec, folder):
     family = family_of(spec)
     single, double = family(folder, torch.float32), family(folder, torch.float64)
     names, images = pictures()
-    out = {"model": name, "images": names}
-    jobs = [("images", images)]
+    out, jobs = {"model": name}, []
+    if hasattr(double, "images"):
+        out["images"] = names
+        jobs.append(("images", images))
     if hasattr(double, "texts"):
         out |= {"texts": texts(), "ids": [double.ids(t) for t in texts()]}
         jobs.append(("texts", texts()))
@@ -145,7 +161,8 @@ def main():
     args = parser.parse_args()
     pillow_heif.register_heif_opener()
     REFS.mkdir(exist_ok=True)
-    for name in args.models or sorted(p.stem for p in (DATA / "seeded").glob("*.json")):
+    tables = sorted(p.stem for p in (DATA / "seeded").glob("*.json") if not p.stem.endswith("-dense"))
+    for name in args.models or tables:
         print(name)
         spec = json.loads((DATA / "seeded" / f"{name}.json").read_text())
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():

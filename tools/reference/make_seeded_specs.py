@@ -64,6 +64,15 @@ RULES = {
         (r"(visual\.proj|text_projection)$", 0.0, 1.0, LINEAR),
         (r"bias", 0.0, 0.05, PLAIN),
     ],
+    "bert": [
+        (r"(LayerNorm|layer_norm)\.weight", 1.0, 0.2, PLAIN),
+        (r"(LayerNorm|layer_norm)\.bias", 0.0, 0.1, PLAIN),
+        (r"word_embeddings\.weight", 0.0, 1.0, PLAIN),
+        (r"(position|token_type)_embeddings\.weight", 0.0, 0.3, PLAIN),
+        (r"([qk]_lin|query|key)\.weight", 0.0, 1.7, LINEAR),
+        (r"weight", 0.0, 1.0, LINEAR),
+        (r"bias", 0.0, 0.05, PLAIN),
+    ],
 }
 
 
@@ -119,9 +128,9 @@ def file_shapes(model):
             return {name: f.get_slice(name).get_shape() for name in f.keys()}
 
 
-def write(name, rules, shapes, files, extra=(), weights="model.safetensors"):
+def write(name, rules, shapes, files, extra=(), weights="model.safetensors", **others):
     rows = [row(rules, n, shape) for n, shape in shapes.items()]
-    spec = {"seed": f"kindred/{name}", "weights": weights, "files": files}
+    spec = {"seed": f"kindred/{name}", "weights": weights, "files": files, **others}
     head = json.dumps(spec)[:-1]
     lines = ",\n  ".join(json.dumps(r) for r in fold(rows) + list(extra))
     (OUT / f"{name}.json").write_text(f'{head}, "tensors": [\n  {lines}\n]}}\n')
@@ -176,7 +185,43 @@ def clip_of_open_clip(name, config, rules=(), preprocess={"interpolation": "bicu
           fold([{"name": n, "shape": [], "dtype": "I64"} for n in counts]), "open_clip_model.safetensors")
 
 
+def sentence(name, kind, config, tokenizer, pooling, context, dense=None, normalise=False):
+    """sentence-transformers' layout of an encoder. Its tokenizer is a folder that is committed beside the tests, or a
+    material. `dense` is the size of a projection, which has a table of its own: NAME-dense."""
+    modules = ["models.Transformer", "models.Pooling"] + ["models.Dense"] * bool(dense) + ["models.Normalize"] * normalise
+    files = {"config.json": config, "sentence_bert_config.json": {"max_seq_length": context, "do_lower_case": False},
+             "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512,
+                                       "pad_token": "[PAD]" if kind.startswith("Distil") else "<pad>"},
+             "modules.json": [{"idx": i, "name": str(i), "path": f"{i}_{m.split('.')[1]}" if i else "",
+                               "type": f"sentence_transformers.{m}"} for i, m in enumerate(modules)],
+             "1_Pooling/config.json": {"word_embedding_dimension": config.get("dim") or config["hidden_size"],
+                                       "pooling_mode_cls_token": pooling == "cls",
+                                       "pooling_mode_mean_tokens": pooling == "mean",
+                                       "pooling_mode_max_tokens": False, "pooling_mode_mean_sqrt_len_tokens": False}}
+    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**config))
+    others = {"tokenizer" if "/" in tokenizer else "material": tokenizer}
+    if dense:
+        width = files["1_Pooling/config.json"]["word_embedding_dimension"]
+        others["parts"] = {"2_Dense": f"{name}-dense"}
+        write(f"{name}-dense", RULES["bert"], {"linear.weight": [dense, width]}, {"config.json": {
+            "in_features": width, "out_features": dense, "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity"}})
+    write(name, RULES["bert"], file_shapes(model), files, **others)
+
+
 def main():
+    # clip-ViT-B-32-multilingual-v1 but for its vocabulary, which no package ships: MiniLM's stands in.
+    sentence("multilingual-clip", "DistilBert",
+             {"architectures": ["DistilBertModel"], "model_type": "distilbert", "activation": "gelu", "dim": 768,
+              "hidden_dim": 3072, "n_heads": 12, "n_layers": 6, "max_position_embeddings": 512, "pad_token_id": 0,
+              "sinusoidal_pos_embds": False, "tie_weights_": True, "vocab_size": 30522},
+             "minilm", "mean", 128, dense=512)
+    sentence("roberta-tiny", "XLMRoberta",
+             {"architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "hidden_act": "gelu",
+              "hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 3, "num_attention_heads": 4,
+              "layer_norm_eps": 1e-05, "max_position_embeddings": 132, "pad_token_id": 1, "bos_token_id": 0,
+              "eos_token_id": 2, "type_vocab_size": 1, "vocab_size": 2500},
+             "tests/parity/text/roberta", "cls", 100, normalise=True)
     # As the original directory spells it, wrong end token and old-style sizes included.
     mean, deviation = NORMALISE["clip"]
     clip("clip-vit-b-32",

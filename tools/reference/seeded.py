@@ -15,6 +15,7 @@ import struct
 import numpy as np
 
 GOLDEN = 0x9E3779B97F4A7C15
+ROOT = pathlib.Path(__file__).parents[2]
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 
@@ -59,10 +60,18 @@ def state(spec):
 
 
 def write(spec, out, tokenizer=None):
-    """The model directory: weights, the table's JSON files, the tokenizer's files."""
+    """The model directory: weights, the table's JSON files, the tokenizer's files (the table's own, if it names one),
+    and parts, folders that are written from other tables."""
     out.mkdir(parents=True, exist_ok=True)
     for name, content in spec["files"].items():
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text(json.dumps(content))
+    for folder, name in spec.get("parts", {}).items():
+        write(json.loads((ROOT / f"tests/data/seeded/{name}.json").read_text()), out / folder)
+    if "tokenizer" in spec:
+        tokenizer = ROOT / spec["tokenizer"]
+    elif "material" in spec and tokenizer:
+        tokenizer = tokenizer.parent / spec["material"]
     for name in TOKENIZER_FILES if tokenizer else ():
         if (tokenizer / name).exists():
             shutil.copyfile(tokenizer / name, out / name)

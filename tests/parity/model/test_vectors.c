@@ -1,5 +1,6 @@
 /* Vectors of full-size and small models against the reference implementations: cosine >= 0.99999, relative
  * error <= 1e-4 for every photo and text, on weights that give different inputs different vectors. */
+#include "base/json.h"
 #include "model/model.h"
 #include "refs.h"
 #include "seeded.h"
@@ -8,22 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void assert_spread(const float *rows, size_t n, size_t dim) {
+/* Different inputs must give clearly different vectors, or agreement would show nothing. */
+static void assert_spread(const refs *r, const float *rows, size_t n) {
   double least, most;
-  refs_spread(rows, n, dim, &least, &most);
+  refs_spread(rows, n, r->dim, &least, &most);
   print_message("  cosines between different inputs: %.3f to %.3f\n", least, most);
-  /* Any two differ a thousand times more than is allowed against the references. */
-  assert_true(least < 0.5 && most < 0.99);
+  /* Fifty layers of ReLU on random weights bring 5 of 190 pairs of photos above 0.95, two small layers one of texts. */
+  const char *model = json_string_value(json_object_get(r->json, "model"));
+  const double limit = strcmp(model, "clip-rn50") == 0 ? 0.99 : strcmp(model, "clip-open-tiny") == 0 ? 0.96 : 0.95;
+  assert_true(least < 0.5 && most < limit);
 }
 
-static void compare(const float *ours, const float *theirs, size_t n, size_t dim, const char *const *names) {
+static void compare(const refs *r, const float *ours, const float *theirs, size_t n, const char *const *names) {
+  const size_t dim = r->dim;
   double worst = 0;
   for (size_t i = 0; i < n; i++) {
     const double error = refs_assert_near(ours + i * dim, theirs + i * dim, dim, names[i]);
     if (error > worst) worst = error;
   }
   print_message("  %zu inputs, relative error at most %.1e\n", n, worst);
-  assert_spread(ours, n, dim);
 }
 
 static void check_images(kin_model *model, const refs *r) {
@@ -34,8 +38,21 @@ static void check_images(kin_model *model, const refs *r) {
   for (size_t i = 0; i < r->n_images; i++) names[i] = r->images[i].path;
   const kin_embed_options options = {.raw = true};
   test_assert_ok(kin_embed_images(model, r->images, r->n_images, &options, out, &err), &err);
-  compare(out, r->image_vectors, r->n_images, r->dim, names);
+  compare(r, out, r->image_vectors, r->n_images, names);
+  assert_spread(r, out, r->n_images);
   free(names), free(out);
+}
+
+/* The vectors of texts that have different tokens: a small vocabulary takes rare scripts for one unknown word. */
+static size_t keep_different(const refs *r, const float *rows, float *out) {
+  size_t kept = 0;
+  for (size_t i = 0; i < r->n_texts; i++) {
+    bool seen = false;
+    for (size_t j = 0; j < i && !seen; j++)
+      seen = r->lengths[i] == r->lengths[j] && memcmp(r->ids[i], r->ids[j], r->lengths[i] * sizeof(int32_t)) == 0;
+    if (!seen) memcpy(out + kept++ * r->dim, rows + i * r->dim, r->dim * sizeof *out);
+  }
+  return kept;
 }
 
 /* From the text, and from the reference tokenizer's ids. */
@@ -45,10 +62,16 @@ static void check_texts(kin_model *model, const refs *r) {
   assert_non_null(out);
   test_assert_ok(kin_model_encode_tokens(model, (const int32_t *const *)r->ids, r->lengths, r->n_texts, out, &err),
                  &err);
-  compare(out, r->text_vectors, r->n_texts, r->dim, r->texts);
+  compare(r, out, r->text_vectors, r->n_texts, r->texts);
   const kin_embed_options options = {.raw = true};
   test_assert_ok(kin_embed_texts(model, r->texts, r->n_texts, &options, out, &err), &err);
-  compare(out, r->text_vectors, r->n_texts, r->dim, r->texts);
+  compare(r, out, r->text_vectors, r->n_texts, r->texts);
+  float *different = calloc(r->n_texts * r->dim, sizeof *different);
+  assert_non_null(different);
+  const size_t kept = keep_different(r, out, different);
+  assert_true(kept > r->n_texts * 3 / 4);
+  assert_spread(r, different, kept);
+  free(different);
   free(out);
 }
 
@@ -57,7 +80,7 @@ static void check_pooling(kin_context *context, const char *dir, const refs *r) 
   static const char *const names[] = {"mean", "cls+mean"};
   char ids[2][65];
   for (size_t p = 0; p < 2; p++) {
-    kin_model_options options;
+    kin_model_options options = {0};
     kin_model *model;
     kin_model_info info;
     kin_error err;
@@ -86,7 +109,7 @@ static void check_model(void **state) {
   kin_model *model;
   kin_error err;
   refs_open(*state, &r);
-  assert_true(r.n_images >= 12);
+  assert_true(r.n_images >= 12 || (r.n_images == 0 && r.n_texts >= 60));
   if (!seeded_ready(*state)) {
     refs_close(&r);
     skip();
@@ -95,7 +118,7 @@ static void check_model(void **state) {
   test_assert_ok(kin_context_open(&(kin_context_options){.threads = 2}, &context, &err), &err);
   test_assert_ok(kin_model_open(context, dir, &model, &err), &err);
   assert_int_equal(kin_model_dim(model), r.dim);
-  check_images(model, &r);
+  if (r.n_images > 0) check_images(model, &r);
   if (r.n_texts > 0) check_texts(model, &r);
   if (r.mean_vectors != NULL) check_pooling(context, dir, &r);
   kin_model_close(model);
@@ -112,7 +135,8 @@ int main(void) {
       MODEL("clip-tiny"),          MODEL("clip-vit-b-32"),         MODEL("dinov2-tiny"),
       MODEL("dinov2-small"),       MODEL("clip-rn-tiny"),          MODEL("clip-rn50"),
       MODEL("clip-open-tiny"),     MODEL("dinov2-registers-tiny"), MODEL("dinov2-registers-swiglu-tiny"),
-      MODEL("dinov2-swiglu-tiny"), MODEL("dinov2-base"),
+      MODEL("dinov2-swiglu-tiny"), MODEL("dinov2-base"),           MODEL("multilingual-clip"),
+      MODEL("roberta-tiny"),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
