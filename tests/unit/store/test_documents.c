@@ -23,6 +23,7 @@ typedef struct fixture {
   kin_index_progress progress;
   kin_error err;
   char failures[4096];
+  struct watch *watch;
 } fixture;
 
 static void open_store(fixture *f) {
@@ -289,6 +290,64 @@ static void test_pictures_and_documents(void **state) {
   test_assert_error(status, KIN_ERR_UNSUPPORTED, &f->err, "no image tower");
 }
 
+/* ------------------------------------------------------------- a large file */
+
+#define LARGE ((size_t)24 << 20)
+#define GROWTH_LIMIT ((long)6 << 20)
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool counts_memory = false; /* a sanitizer's own tables grow */
+#else
+static const bool counts_memory = true;
+#endif
+
+/* Resident bytes that aren't file pages. */
+static long resident(void) {
+  long size = 0, all = 0, shared = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  assert_non_null(f);
+  assert_int_equal(fscanf(f, "%ld %ld %ld", &size, &all, &shared), 3);
+  fclose(f);
+  return (all - shared) * sysconf(_SC_PAGESIZE);
+}
+
+typedef struct watch {
+  size_t calls;
+  long early, most;
+} watch;
+
+static bool on_passage(void *user, const kin_index_progress *progress) {
+  (void)progress;
+  watch *w = ((fixture *)user)->watch;
+  long now = resident();
+  if (++w->calls < 1000)
+    w->early = now > w->early ? now : w->early;
+  else
+    w->most = now > w->most ? now : w->most;
+  return true;
+}
+
+static void test_memory_does_not_grow_with_the_file(void **state) {
+  fixture *f = *state;
+  watch w = {0};
+  char *path = kin_format("%s/large.txt", f->notes);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  for (size_t n = 0, i = 0; n < LARGE; i++)
+    n += (size_t)fprintf(file, "This is sentence %zu of many.%s", i, i % 50 == 49 ? "\n\n" : i % 7 ? " " : "\n");
+  fclose(file);
+  open_store(f);
+  fake_encoder_take_texts(&f->fake, 300);
+  f->watch = &w;
+  test_assert_ok(try_update(f, (kin_index_options){.on_progress = on_passage}), &f->err);
+  assert_int_equal(f->progress.done, 1);
+  assert_true(f->fake.embedded > 10000);
+  print_message("%zu passages: %ld KiB at first, at most %ld KiB after\n", f->fake.embedded, w.early / 1024,
+                w.most / 1024);
+  if (counts_memory) assert_true(w.most - w.early < GROWTH_LIMIT);
+  free(path);
+}
+
 /* ----------------------------------------------------------------- kill -9 */
 
 enum { FILES = 30, KILLS = 30 };
@@ -374,6 +433,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
       cmocka_unit_test_setup_teardown(test_cancelling, setup, teardown),
       cmocka_unit_test_setup_teardown(test_pictures_and_documents, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_memory_does_not_grow_with_the_file, setup, teardown),
       cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
