@@ -486,6 +486,75 @@ KIN_API kin_status kin_measure_retrieval(const kin_neighbour *neighbours, size_t
 KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, const uint32_t *labels,
                                   size_t classes, double *out, kin_error *err);
 
+/* ---------------------------------------------------------------- align */
+
+/* A bridge makes an encoder of pictures alone searchable by words: from some hundred pictures with captions it learns
+ * a map from what the image encoder sees to a text encoder's vectors (ridge regression in closed form, its strength
+ * chosen by cross-validation). The result is a model directory that kin_model_open takes like any other; it
+ * refers to the two encoders, which must stay where they are. It is no CLIP: the words that it knows are near those of
+ * the captions. */
+
+#define KIN_ALIGN_MAX_COLUMNS 8
+
+/* A picture and what it is called: a caption for each column (a language, say), some of them NULL, but not all. */
+typedef struct kin_captioned {
+  const char *path;
+  const char *const *captions; /* [columns] */
+} kin_captioned;
+
+typedef enum kin_align_method {
+  KIN_ALIGN_KERNEL = 0, /* on the Gaussian kernel: likeness to each picture learnt from, which the bridge then holds */
+  KIN_ALIGN_RIDGE       /* a linear map: finds a little less, but doesn't grow with the pictures */
+} kin_align_method;
+
+/* "kernel" or "ridge"; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_align_method_parse(const char *name, kin_align_method *out, kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_align_options {
+  kin_align_method method;
+  double holdout; /* the share of the different captions to keep apart for measuring, 0.01 to 0.5, in turn each as large
+                   * a part of them; default 0.2, negative: none. The map that is saved is fitted to all */
+  uint64_t seed;  /* which caption goes into which part */
+  double lambda;  /* strength of the regression's penalty; default: cross-validation chooses */
+  const size_t *blocks; /* of the image transformer, counted from 0 and ascending, whose class token and mean of
+                         * patches are read; default: its last four; an encoder of another kind gives its vector */
+  size_t n_blocks;
+  uint64_t max_pixels; /* as in kin_embed_options */
+  /* After each picture; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, size_t done, size_t total);
+  /* A picture that can't be read is left out. NULL: then the first one ends the call. */
+  void (*on_failure)(void *user, const char *path, kin_status status, const char *message);
+  void *user;
+} kin_align_options;
+
+/* Captions kept apart, searched for among the pictures kept apart with them. */
+typedef struct kin_align_recall {
+  size_t queries;
+  double at1, at5, at10; /* the share that has a picture of its own among the first 1, 5, 10 */
+} kin_align_recall;
+
+typedef struct kin_align_report {
+  size_t pictures;      /* learnt from */
+  size_t captions;      /* different ones, by the first that each picture has */
+  size_t parts;         /* of the captions, each kept apart once; 0: nothing was measured */
+  size_t kept_captions; /* in a part, on average ... */
+  size_t kept_pictures; /* ... and their pictures */
+  double lambda;
+  kin_align_recall recall[KIN_ALIGN_MAX_COLUMNS]; /* over all parts */
+  double chance10;                                /* recall@10 of guessing */
+  bool poor; /* less than a quarter of the way from chance to 1, by the best column's recall@10 */
+} kin_align_report;
+
+/* Fit a bridge between the models in two directories and write it into the directory `out`, which is made if need be:
+ * config.json and bridge.safetensors. Pictures with the same first caption fall into the same part. The same
+ * input gives the same bits. Texts count as queries. `options` and `report` may be NULL.
+ * KIN_ERR_ARGUMENT: fewer than 10 pictures to learn from, no captions; KIN_ERR_LIMIT: more than 10,000; KIN_ERR_UNSUPPORTED, KIN_ERR_MISMATCH: models of
+ * the wrong kind; and what opening, decoding and writing may give. */
+KIN_API kin_status kin_align_fit(kin_context *context, const char *image_model, const char *text_model,
+                                 const kin_captioned *items, size_t n, size_t columns, const char *out,
+                                 const kin_align_options *options, kin_align_report *report, kin_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,12 +15,13 @@ import shutil
 import sys
 import tempfile
 
-from material import e5, fetch, focus, minilm, photos, vocabularies
+from material import e5, fetch, focus, minilm, photos, stamps, vocabularies
 
 # name: (recipe, its revision: raise it to rebuild what lies in users' caches, what it is)
 MATERIALS = {
     "vit-s-focus": (focus.build, 2, "a real ViT-S/14 of DINOv2's shape (90 MB download, 86 MB)"),
     "gcompris-photos": (photos.build, 2, "246 real photos in labelled folders (44 MB download, 13 MB)"),
+    "tuxpaint-stamps": (stamps.build, 2, "535 cut-out pictures with captions (161 MB download, 24 MB)"),
     "clip-vocab": (vocabularies.build_clip, 1, "CLIP's tokenizer files (2 MB download, 4 MB)"),
     "e5-small": (e5.build, 1, "the real multilingual-e5-small, rounded to four bits (91 MB download, 246 MB)"),
     "minilm": (minilm.build, 1, "the real all-MiniLM-L6-v2 (83 MB download, 92 MB)"),

@@ -7,7 +7,7 @@
 
 /* Of two layouts in one directory the first is taken. */
 static const kin_layout *const layouts[] = {&kin_layout_clip, &kin_layout_dinov2, &kin_layout_sentence,
-                                            &kin_layout_open_clip};
+                                            &kin_layout_bridge, &kin_layout_open_clip};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts, CONFIG_LIMIT = 1 << 20 };
 
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err) {
@@ -233,7 +233,7 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
   load l = {.model = model, .dir = dir, .layout = layout};
   if (layout->load_image) l.tasks[l.count++].kind = LOAD_IMAGE;
   if (layout->load_text) l.tasks[l.count++].kind = LOAD_TEXT;
-  if (layout->load_text) l.tasks[l.count++].kind = LOAD_TOKENIZER;
+  if (layout->load_text && !model->tokenizer) l.tasks[l.count++].kind = LOAD_TOKENIZER;
   l.tasks[l.count++].kind = HASH;
   for (size_t i = 0; i < l.count; i++) {
     l.tasks[i].loader.weights = dir->weights;

@@ -52,7 +52,7 @@ typedef struct kin_layout {
   bool (*matches)(const kin_model_source *dir);
   /* NULL: as preprocessor_config.json says. */
   kin_status (*load_preprocess)(const char *dir, kin_preprocess *out, kin_error *err);
-  /* Sizes into model->info, checked. */
+  /* Sizes into model->info, checked. May set model->tokenizer, which is else read from the directory. */
   kin_status (*configure)(kin_model *model, const kin_model_source *dir, kin_error *err);
   /* Feed what decides the vectors beyond config, weights and tokenizer; NULL: nothing. */
   kin_status (*hash)(const kin_model_source *dir, kin_sha256 *h, kin_error *err);
@@ -61,7 +61,8 @@ typedef struct kin_layout {
   kin_status (*load_text)(kin_model *model, const kin_model_source *dir, kin_loader *loader);
 } kin_layout;
 
-extern const kin_layout kin_layout_clip, kin_layout_open_clip, kin_layout_dinov2, kin_layout_sentence;
+extern const kin_layout kin_layout_clip, kin_layout_open_clip, kin_layout_dinov2, kin_layout_sentence,
+    kin_layout_bridge;
 
 /* "quick_gelu", "gelu" and so on, or KIN_ERR_UNSUPPORTED naming the file. */
 kin_status kin_parse_activation(const char *name, const char *file, kin_activation *out, kin_error *err);

@@ -67,17 +67,18 @@ typedef struct pool {
   const kin_vision_transformer *v;
   const kin_kernels *kernels;
   const kin_workspace *w;
-  float *out;
+  bool with_class; /* the class token before the mean */
+  float *out;      /* of the first picture; the next lies v->dim further on */
 } pool;
 
-/* One picture's vector out of all its rows, which are normed. */
+/* One picture's vector, or a part of it, out of all its rows. */
 static void pool_rows(void *arg, size_t image) {
   const pool *t = arg;
   const kin_vision_transformer *v = t->v;
   size_t patches = v->grid * v->grid, width = v->stack.width, ld = t->w->ld;
   const float *row = t->w->x + image * (v->prefix_tokens + patches) * ld;
   float *mean = t->out + image * v->dim;
-  if (v->pooling == KIN_POOLING_CLS_MEAN) {
+  if (t->with_class) {
     memcpy(mean, row, width * sizeof *mean);
     mean += width;
   }
@@ -86,19 +87,36 @@ static void pool_rows(void *arg, size_t image) {
   t->kernels->scale(mean, 1.0f / (float)patches, width);
 }
 
+/* Tokens in w->x -> what the blocks of v->taps make of them. */
+static kin_status tap_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w, size_t n,
+                            const size_t *starts, float *out, kin_error *err) {
+  kin_status status = KIN_OK;
+  size_t first = 0;
+  for (size_t i = 0; status == KIN_OK && i < v->n_taps; i++) {
+    kin_stack part = v->stack;
+    part.blocks += first, part.layers = v->taps[i] + 1 - first;
+    first = v->taps[i] + 1;
+    status = kin_stack_forward(context, &part, w, starts, n, NULL, err);
+    pool t = {v, context->kernels, w, true, out + i * 2 * v->stack.width};
+    if (status == KIN_OK) kin_parallel_for(context->pool, n, pool_rows, &t);
+  }
+  return status;
+}
+
 /* Tokens in w->x -> vectors. */
 static kin_status finish_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w, size_t n,
                                size_t *starts, size_t *pooled, float *out, kin_error *err) {
   size_t tokens = v->prefix_tokens + v->grid * v->grid, width = v->stack.width;
   bool class_only = v->pooling == KIN_POOLING_CLS;
   for (size_t i = 0; i <= n; i++) starts[i] = i * tokens;
+  if (v->n_taps) return tap_group(v, context, w, n, starts, out, err);
   memset(pooled, 0, n * sizeof *pooled);
   kin_status status = kin_stack_forward(context, &v->stack, w, starts, n, class_only ? pooled : NULL, err);
   if (status != KIN_OK) return status;
   if (v->post_norm.weight)
     kin_norm_rows(context, &v->post_norm, class_only ? n : n * tokens, width, w->x, w->ld, w->x, w->ld);
   if (!class_only) {
-    pool t = {v, context->kernels, w, out};
+    pool t = {v, context->kernels, w, v->pooling == KIN_POOLING_CLS_MEAN, out};
     kin_parallel_for(context->pool, n, pool_rows, &t);
   } else if (v->projection.w.n) {
     kin_gemm(context, n, w->x, w->ld, &v->projection.w, out, v->dim, NULL);

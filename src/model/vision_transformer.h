@@ -1,15 +1,21 @@
-/* The vision transformer: patches -> blocks -> the class token's row, the mean of the patches' rows, or both. */
+/* The vision transformer: patches -> blocks -> the class token's row, the mean of the patches' rows, or both; or these
+ * rows of several blocks, for a linear map to read. */
 #ifndef KIN_VISION_TRANSFORMER_H
 #define KIN_VISION_TRANSFORMER_H
 
 #include "image/image.h"
 #include "model/transformer.h"
 
+enum { KIN_MAX_TAPS = 16 };
+
 typedef struct kin_vision_transformer {
   size_t image_size, patch, grid; /* grid: patches along a side */
   size_t prefix_tokens;           /* before the patches: class token, registers */
   size_t dim;                     /* floats in a vector */
   kin_pooling pooling;            /* never DEFAULT */
+  /* Where n_taps > 0 the vector is, for each of these blocks (ascending), the class token and the mean of the patches
+   * as the block leaves them; pooling, post_norm and projection then don't count. */
+  size_t taps[KIN_MAX_TAPS], n_taps;
   kin_stack stack;
   kin_linear embed;  /* [width][3 * patch * patch] */
   float *prefix;     /* [prefix_tokens][width]: class token with its position added, registers */

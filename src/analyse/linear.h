@@ -1,0 +1,15 @@
+/* Dense linear algebra in double, on the context's pool: the same bits whatever the number of threads. */
+#ifndef KIN_LINEAR_ALGEBRA_H
+#define KIN_LINEAR_ALGEBRA_H
+
+#include "base/base.h"
+
+/* out[n][n] = a a' / k for a[n][k]. */
+void kin_gram(kin_context *context, const double *a, size_t n, size_t k, double *out);
+/* Turn the lower half of the symmetric a[n][n] into its Cholesky factor L, a = L L'; false when it isn't positive
+ * definite. */
+bool kin_cholesky(kin_context *context, double *a, size_t n);
+/* b[n][m] = (L L')^-1 b. */
+void kin_cholesky_solve(kin_context *context, const double *l, size_t n, double *b, size_t m);
+
+#endif
