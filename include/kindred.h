@@ -543,7 +543,7 @@ typedef struct kin_align_report {
   double lambda;
   kin_align_recall recall[KIN_ALIGN_MAX_COLUMNS]; /* over all parts */
   double chance10;                                /* recall@10 of guessing */
-  bool poor; /* less than a quarter of the way from chance to 1, by the best column's recall@10 */
+  bool poor; /* no column's recall@10 is a quarter of the way from chance to 1, and more than luck */
 } kin_align_report;
 
 /* Fit a bridge between the models in two directories and write it into the directory `out`, which is made if need be:

@@ -270,17 +270,18 @@ static kin_status measure_part(kin_context *context, const kin_align_data *data,
 
 /* Sums over the parts -> means. */
 static void conclude(kin_align_report *report, size_t columns) {
-  double best = 0;
+  const double chance = report->chance10 / (double)report->kept_captions;
+  report->chance10 = chance;
+  report->poor = true;
   for (size_t c = 0; c < columns; c++) {
     kin_align_recall *r = &report->recall[c];
     const double n = r->queries ? (double)r->queries : 1;
     r->at1 /= n, r->at5 /= n, r->at10 /= n;
-    best = fmax(best, r->at10);
+    const double luck = 2.5 * sqrt(chance * (1 - chance) / n);
+    if (r->at10 - chance > fmax((1 - chance) / 4, luck)) report->poor = false;
   }
-  report->chance10 /= (double)report->kept_captions;
   report->kept_captions = (report->kept_captions + report->parts / 2) / report->parts;
   report->kept_pictures = (report->kept_pictures + report->parts / 2) / report->parts;
-  report->poor = best - report->chance10 < (1 - report->chance10) / 4;
 }
 
 /* Measure with each part of the captions kept apart in turn, then fit `map` to all. */
