@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Images and texts a second of ours, PyTorch, ONNX Runtime and OpenVINO: one run, the same inputs and threads.
 
-    python3 -m venv peers && peers/bin/pip install torch transformers open_clip_torch onnx onnxruntime openvino numpy
+    python3 -m venv peers
+    peers/bin/pip install torch transformers open_clip_torch sentence-transformers onnx onnxruntime openvino numpy
     cmake --preset release && cmake --build build
     peers/bin/python bench/encode.py --threads 2
 
@@ -91,6 +92,10 @@ def multiply_adds(config, task, side, length):
     """Of one input through a tower, as the model defines it."""
     if "model_cfg" in config:
         return open_clip_multiply_adds(config["model_cfg"], task, length)
+    if task == "tokens" and "text_config" not in config:  # a sentence encoder
+        width = config.get("dim") or config["hidden_size"]
+        return transformer(length, config.get("n_layers") or config["num_hidden_layers"], width,
+                           config.get("hidden_dim") or config["intermediate_size"])
     if config["model_type"] == "clip":
         c = config["vision_config" if task == "images" else "text_config"]
         inner, projection = c["intermediate_size"], c["hidden_size"] * config["projection_dim"]
@@ -112,18 +117,20 @@ def read_config(folder):
 def crop_side(folder, config):
     if "model_cfg" in config:
         return config["model_cfg"]["vision_cfg"]["image_size"]
+    if not (folder / "preprocessor_config.json").exists():
+        return None
     size = json.loads((folder / "preprocessor_config.json").read_text())["crop_size"]
     return size if isinstance(size, int) else size["height"]
 
 
-def make_input(folder, task, side, shape):
+def make_input(folder, task, side, shape, vocabulary):
     rng = np.random.default_rng(1)
     path = folder / f"{task}-{'x'.join(map(str, shape))}"
     if task == "images":
         rng.integers(0, 256, (shape[0], side, side, 3), np.uint8).tofile(path)
     else:
-        ids = rng.integers(300, 49000, shape, np.int32)
-        ids[:, 0], ids[:, -1] = 49406, 49407
+        ids = rng.integers(300, vocabulary - 300, shape, np.int32)
+        ids[:, 0], ids[:, -1] = vocabulary - 2, vocabulary - 1  # of CLIP's, the start and the end token
         ids.tofile(path)
     return path
 
@@ -155,18 +162,19 @@ def peak(options):
 
 
 def bench_model(name, options, report):
-    folder = options.cache / name
+    folder = options.cache / name if (options.cache / name).exists() else options.cache.parent / name
     config = read_config(folder)
     side = crop_side(folder, config)
     engines = [Engine(e, folder, options) for e in options.engines]
     for e in engines:
         report["engines"][e.name] = e.about
-    jobs = [("images", (batch,)) for batch in options.batches]
-    if "model_cfg" in config or config["model_type"] == "clip":
+    sentences = (folder / "modules.json").exists()
+    jobs = [] if sentences else [("images", (batch,)) for batch in options.batches]
+    if sentences or "model_cfg" in config or config["model_type"] == "clip":
         jobs += [("tokens", (batch, length)) for length in (16, 77) for batch in options.batches]
     with tempfile.TemporaryDirectory() as scratch:
         for task, shape in jobs:
-            path = make_input(pathlib.Path(scratch), task, side, shape)
+            path = make_input(pathlib.Path(scratch), task, side, shape, config.get("vocab_size", 49408))
             top = peak(options)
             rates = measure(engines, task, path, shape, options)
             macs = multiply_adds(config, task, side, shape[-1])
@@ -192,7 +200,7 @@ def numbers(text):
 def main():
     cache = pathlib.Path.home() / ".cache/kindred"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="seeded models; default: clip-vit-b-32 dinov2-small")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="seeded models, or materials (minilm); default: clip-vit-b-32 dinov2-small")
     parser.add_argument("--batches", type=numbers, default=[1, 16], help="default: 1,16")
     parser.add_argument("--threads", type=int, default=2, help="default: 2")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
@@ -204,7 +212,8 @@ def main():
     parser.add_argument("--json", type=pathlib.Path, help="write all figures here too")
     options = parser.parse_args()
     models = options.models or ["clip-vit-b-32", "dinov2-small"]
-    subprocess.run([options.build / "tests/make_seeded", *models], check=True, stdout=subprocess.DEVNULL,
+    tables = [m for m in models if (ROOT / f"tests/data/seeded/{m}.json").exists()]
+    subprocess.run([options.build / "tests/make_seeded", *tables], check=True, stdout=subprocess.DEVNULL,
                    env={"KINDRED_SOURCE": str(ROOT), "KINDRED_CACHE": str(options.cache.parent)})
     report = {"threads": options.threads, "engines": {}, "rows": []}
     for name in models:

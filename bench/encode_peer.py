@@ -41,12 +41,29 @@ def transformers_towers(folder, config):
     return model, {"images": lambda pixels: model(pixels).last_hidden_state[:, 0]}
 
 
+def sentence_towers(folder):
+    """sentence-transformers' modules without its tokenising and padding; the benchmark's texts are of one length."""
+    import sentence_transformers
+    import torch
+
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu").eval()
+
+    def embed(ids):
+        out = model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        return out["sentence_embedding"]
+
+    return model, {"tokens": embed}
+
+
 def load_torch(folder):
     import torch
 
     name = "open_clip_config.json" if (folder / "open_clip_config.json").exists() else "config.json"
     config = json.loads((folder / name).read_text())
-    model, towers = open_clip_towers(folder) if "model_cfg" in config else transformers_towers(folder, config)
+    if (folder / "modules.json").exists():
+        model, towers = sentence_towers(folder)
+    else:
+        model, towers = open_clip_towers(folder) if "model_cfg" in config else transformers_towers(folder, config)
 
     class Tower(torch.nn.Module):
         def __init__(self, call):
