@@ -147,6 +147,10 @@ static void works_as_a_model(void **state) {
 }
 
 int main(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  printf("skipped: hundreds of pictures take too long under a sanitizer, where cli/test_align runs\n");
+  return 77;
+#endif
   static const char *const needed[] = {"vit-s-focus", "e5-small", "tuxpaint-stamps"};
   for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
     char *folder = test_material(needed[i]);
