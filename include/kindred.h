@@ -549,8 +549,8 @@ typedef struct kin_align_report {
 /* Fit a bridge between the models in two directories and write it into the directory `out`, which is made if need be:
  * config.json and bridge.safetensors. Pictures with the same first caption fall into the same part. The same
  * input gives the same bits. Texts count as queries. `options` and `report` may be NULL.
- * KIN_ERR_ARGUMENT: fewer than 10 pictures to learn from, no captions; KIN_ERR_LIMIT: more than 10,000; KIN_ERR_UNSUPPORTED, KIN_ERR_MISMATCH: models of
- * the wrong kind; and what opening, decoding and writing may give. */
+ * KIN_ERR_ARGUMENT: fewer than 10 pictures to learn from, no captions; KIN_ERR_LIMIT: more than 10,000;
+ * KIN_ERR_UNSUPPORTED, KIN_ERR_MISMATCH: models of the wrong kind; and what opening, decoding and writing may give. */
 KIN_API kin_status kin_align_fit(kin_context *context, const char *image_model, const char *text_model,
                                  const kin_captioned *items, size_t n, size_t columns, const char *out,
                                  const kin_align_options *options, kin_align_report *report, kin_error *err);
