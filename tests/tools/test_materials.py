@@ -14,7 +14,7 @@ TOOLS = pathlib.Path(os.environ["KINDRED_SOURCE"]) / "tools"
 sys.path.insert(0, str(TOOLS))
 sys.dont_write_bytecode = True
 import materials  # noqa: E402
-from material import e5, fetch, focus, onnx, photos, rcc, safetensors  # noqa: E402
+from material import e5, fetch, focus, onnx, photos, png, rcc, safetensors, stamps  # noqa: E402
 
 
 def field(number, value):
@@ -74,6 +74,57 @@ class E5(unittest.TestCase):
                 ("l0.fi.b", 1536, "encoder.layer.0.intermediate.dense.bias", [1536]),
                 ("l0.aln.w", 384, "encoder.layer.0.attention.output.LayerNorm.weight", [384])):
             self.assertEqual((e5.bert_name(name), e5.shape_of(name, weights, config)), (bert, shape))
+
+
+def picture(kind, width, rows, *more):
+    """A PNG; rows hold their filter's byte."""
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (png.SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), 8, kind, 0, 0, 0)) +
+            b"".join(chunk(name, content) for name, content in more) +
+            chunk(b"IDAT", zlib.compress(b"".join(map(bytes, rows)))) + chunk(b"IEND", b""))
+
+
+class Png(unittest.TestCase):
+    def pixels(self, data):
+        found = dict(png.chunks(data))
+        width, height, _, kind = struct.unpack_from(">IIBB", found[b"IHDR"])
+        self.assertEqual(kind, 2)
+        return [list(row) for row in png.rows(zlib.decompress(found[b"IDAT"]), width, height, 3)]
+
+    def test_transparency_becomes_white(self):
+        data = picture(png.RGBA, 3, [[0, 10, 20, 30, 255, 1, 2, 3, 0, 100, 0, 0, 51]])
+        self.assertEqual(self.pixels(png.flatten(data)), [[10, 20, 30, 255, 255, 255, 224, 204, 204]])
+
+    def test_filters(self):
+        plain = [[7, 9, 250, 255], [3, 200, 4, 255], [90, 1, 77, 255], [8, 16, 32, 255]]
+        rows, above = [], [0] * 8
+        for kind, offset in zip(range(5), range(5)):
+            row = plain[offset % 4] + plain[(offset + 1) % 4]
+            coded = []
+            for i, value in enumerate(row):
+                left, up, corner = (row[i - 4], above[i], above[i - 4]) if i >= 4 else (0, above[i], 0)
+                estimate = left + up - corner
+                nearest = min((left, up, corner), key=lambda v, e=estimate: abs(e - v))
+                coded.append(value - (0, left, up, (left + up) // 2, nearest)[kind] & 255)
+            rows.append([kind, *coded])
+            above = row
+        expected = [plain[i % 4][:3] + plain[(i + 1) % 4][:3] for i in range(5)]
+        self.assertEqual(self.pixels(png.flatten(picture(png.RGBA, 2, rows))), expected)
+
+    def test_palette_and_grey(self):
+        data = picture(png.PALETTE, 2, [[0, 0, 1]], (b"PLTE", bytes([1, 2, 3, 4, 5, 6])), (b"tRNS", bytes([0])))
+        self.assertEqual(self.pixels(png.flatten(data)), [[255, 255, 255, 4, 5, 6]])
+        self.assertEqual(self.pixels(png.flatten(picture(png.GREY_ALPHA, 1, [[0, 80, 255]]))), [[80, 80, 80]])
+        opaque = picture(2, 1, [[0, 1, 2, 3]])
+        self.assertEqual(png.flatten(opaque), opaque)
+
+
+class Stamps(unittest.TestCase):
+    def test_captions(self):
+        text = "A fire truck.\nde.utf8=Ein Feuerwehrauto\nko.utf8=소방차\n"
+        self.assertEqual(stamps.captions(text), {"en": "A fire truck.", "ko": "소방차"})
+        self.assertEqual(stamps.captions("A dog.\nko.utf8=\n"), {"en": "A dog."})
 
 
 def container(files):
