@@ -1,6 +1,7 @@
 /* kindred align: make an image encoder searchable by text, from captioned pictures. */
 #include "cli/captions.h"
 #include "cli/cli.h"
+#include "embed/path_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,11 +40,16 @@ static int print_json(const align_options *o, const cli_captions *c, const kin_a
                         json_pack("{sI sf sf sf}", "queries", (json_int_t)r->recall[k].queries, "recall_at_1",
                                   r->recall[k].at1, "recall_at_5", r->recall[k].at5, "recall_at_10",
                                   r->recall[k].at10));
-  return cli_print_json(json_pack("{ss sI sI sI sI sI sf sf sb so sf}", "bridge", o->output, "pictures",
-                                  (json_int_t)r->pictures, "failed", (json_int_t)failed, "captions",
-                                  (json_int_t)r->captions, "kept_captions", (json_int_t)r->kept_captions,
-                                  "kept_pictures", (json_int_t)r->kept_pictures, "lambda", r->lambda, "chance_at_10",
-                                  r->chance10, "poor", (int)r->poor, "recall", recall, "seconds", seconds));
+  json_t *out =
+      json_pack("{sI sI sI sI sI sf sf sb so sf}", "pictures", (json_int_t)r->pictures, "failed", (json_int_t)failed,
+                "captions", (json_int_t)r->captions, "kept_captions", (json_int_t)r->kept_captions, "kept_pictures",
+                (json_int_t)r->kept_pictures, "lambda", r->lambda, "chance_at_10", r->chance10, "poor", (int)r->poor,
+                "recall", recall, "seconds", seconds);
+  if (out && !kin_json_set_text(out, "bridge", o->output)) {
+    json_decref(out);
+    out = NULL;
+  }
+  return cli_print_json(out);
 }
 
 static void print_table(const cli_captions *c, const kin_align_report *r) {
@@ -72,7 +78,7 @@ static int report(const align_options *o, const cli_captions *c, const kin_align
   return CLI_OK;
 }
 
-/* "6,7,8,9" or --block given again. */
+/* "6,7,8,9" or --blocks given again. */
 static bool parse_blocks(const cli_command *command, const cli_list *list, size_t *blocks, size_t most, size_t *n,
                          int *status) {
   *n = 0;
