@@ -77,3 +77,12 @@ void test_assert_error(kin_status status, kin_status expected, const kin_error *
 void test_assert_ok(kin_status status, const kin_error *err) {
   if (status != KIN_OK) fail_msg("%s: %s", kin_status_name(status), err->message);
 }
+
+long test_resident_bytes(void) {
+  long size = 0, all = 0, shared = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  assert_non_null(f);
+  assert_int_equal(fscanf(f, "%ld %ld %ld", &size, &all, &shared), 3);
+  fclose(f);
+  return (all - shared) * sysconf(_SC_PAGESIZE);
+}

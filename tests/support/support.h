@@ -30,4 +30,12 @@ void test_assert_error(kin_status status, kin_status expected, const kin_error *
 /* Assert KIN_OK, printing the message otherwise. */
 void test_assert_ok(kin_status status, const kin_error *err);
 
+/* Resident bytes of this process that aren't file pages; no measure under a sanitizer, whose own tables grow. */
+long test_resident_bytes(void);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_COUNTS_MEMORY false
+#else
+#define TEST_COUNTS_MEMORY true
+#endif
+
 #endif

@@ -295,22 +295,6 @@ static void test_pictures_and_documents(void **state) {
 #define LARGE ((size_t)24 << 20)
 #define GROWTH_LIMIT ((long)6 << 20)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool counts_memory = false; /* a sanitizer's own tables grow */
-#else
-static const bool counts_memory = true;
-#endif
-
-/* Resident bytes that aren't file pages. */
-static long resident(void) {
-  long size = 0, all = 0, shared = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  assert_non_null(f);
-  assert_int_equal(fscanf(f, "%ld %ld %ld", &size, &all, &shared), 3);
-  fclose(f);
-  return (all - shared) * sysconf(_SC_PAGESIZE);
-}
-
 typedef struct watch {
   size_t calls;
   long early, most;
@@ -319,7 +303,7 @@ typedef struct watch {
 static bool on_passage(void *user, const kin_index_progress *progress) {
   (void)progress;
   watch *w = ((fixture *)user)->watch;
-  long now = resident();
+  long now = test_resident_bytes();
   if (++w->calls < 1000)
     w->early = now > w->early ? now : w->early;
   else
@@ -344,7 +328,7 @@ static void test_memory_does_not_grow_with_the_file(void **state) {
   assert_true(f->fake.embedded > 10000);
   print_message("%zu passages: %ld KiB at first, at most %ld KiB after\n", f->fake.embedded, w.early / 1024,
                 w.most / 1024);
-  if (counts_memory) assert_true(w.most - w.early < GROWTH_LIMIT);
+  if (TEST_COUNTS_MEMORY) assert_true(w.most - w.early < GROWTH_LIMIT);
   free(path);
 }
 

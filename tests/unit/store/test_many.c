@@ -14,22 +14,6 @@
 #define IN_ONE_FOLDER 60000 /* the rest lies in folders of a hundred */
 #define GROWTH_LIMIT ((long)4 << 20)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool counts_memory = false; /* a sanitizer's own tables grow */
-#else
-static const bool counts_memory = true;
-#endif
-
-/* Resident bytes that aren't file pages. */
-static long resident(void) {
-  long size = 0, all = 0, shared = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  assert_non_null(f);
-  assert_int_equal(fscanf(f, "%ld %ld %ld", &size, &all, &shared), 3);
-  fclose(f);
-  return (all - shared) * sysconf(_SC_PAGESIZE);
-}
-
 static void make_files(const char *photos) {
   for (int i = 0; i < FILES; i++) {
     char path[4096], content[16];
@@ -51,7 +35,7 @@ typedef struct watch {
 
 static bool on_progress(void *user, const kin_index_progress *progress) {
   watch *w = user;
-  long now = resident();
+  long now = test_resident_bytes();
   if (progress->found < FILES / 10)
     w->early = now > w->early ? now : w->early;
   else
@@ -66,7 +50,7 @@ static void run(kin_store *store, fake_encoder *fake, const char *photos, const 
   kin_index_options options = {.batch = 4096, .on_progress = on_progress, .user = &w};
   test_assert_ok(kin_store_update(store, &fake->encoder, &photos, 1, &options, progress, &err), &err);
   print_message("%s: %ld KiB at a tenth, at most %ld KiB after\n", name, w.early / 1024, w.most / 1024);
-  if (counts_memory) assert_true(w.most - w.early < GROWTH_LIMIT);
+  if (TEST_COUNTS_MEMORY) assert_true(w.most - w.early < GROWTH_LIMIT);
   assert_int_equal(progress->found, FILES);
   assert_int_equal(progress->failed, 0);
 }
