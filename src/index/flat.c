@@ -25,6 +25,10 @@ static kin_status reserve_dead(flat_index *flat, uint64_t rows, kin_error *err) 
   return KIN_OK;
 }
 
+static bool is_allowed(const kin_row_filter *filter, uint64_t row) {
+  return !filter || (row < filter->rows && filter->words[row / 64] >> (row % 64) & 1);
+}
+
 static bool is_dead(const flat_index *flat, uint64_t row) {
   return flat->dead[row / 64] >> (row % 64) & 1;
 }
@@ -128,6 +132,7 @@ static void offer(best_list *best, kin_match m) {
 typedef struct scan {
   const flat_index *flat;
   const float *query;
+  const kin_row_filter *filter;
   size_t dim;
   uint64_t rows, rows_per_task;
   best_list *best; /* one a task */
@@ -141,6 +146,7 @@ static void scan_task(void *arg, size_t task) {
   if (end > s->rows) end = s->rows;
   for (; row < end; row++) {
     if (is_dead(flat, row)) continue;
+    if (!is_allowed(s->filter, row)) continue;
     if (row >= flat->verified && !kin_vectors_check(flat->file, row)) {
       s->bad[task] = row;
       return;
@@ -165,7 +171,7 @@ static kin_status run_scan(flat_index *flat, scan *s, size_t n, size_t k, kin_ma
   kin_parallel_for(flat->context->pool, n, scan_task, s);
   for (size_t i = 0; i < n; i++)
     if (s->bad[i] != UINT64_MAX) return kin_vectors_fail_row(flat->file, s->bad[i], err);
-  flat->verified = s->rows;
+  if (!s->filter) flat->verified = s->rows;
   *found = 0;
   for (size_t i = 0; i < n; i++) {
     memmove(heaps + *found, s->best[i].heap, s->best[i].n * sizeof *heaps);
@@ -175,8 +181,8 @@ static kin_status run_scan(flat_index *flat, scan *s, size_t n, size_t k, kin_ma
   return KIN_OK;
 }
 
-static kin_status flat_search(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out,
-                              kin_error *err) {
+static kin_status search_one(kin_index *index, const float *query, const kin_row_filter *filter, size_t k,
+                             kin_match *out, size_t *n_out, kin_error *err) {
   flat_index *flat = (flat_index *)index;
   uint64_t rows = kin_vectors_rows(flat->file);
   if (rows == flat->n_dead) return KIN_OK;
@@ -184,7 +190,7 @@ static kin_status flat_search(kin_index *index, const float *query, size_t k, ki
   if (status != KIN_OK) return status;
 
   uint64_t most_tasks = (uint64_t)kin_pool_threads(flat->context->pool) * 8;
-  scan s = {.flat = flat, .query = query, .dim = index->dim, .rows = rows};
+  scan s = {.flat = flat, .query = query, .filter = filter, .dim = index->dim, .rows = rows};
   s.rows_per_task = (rows + most_tasks - 1) / most_tasks;
   if (s.rows_per_task < ROWS_PER_TASK_MIN) s.rows_per_task = ROWS_PER_TASK_MIN;
   size_t n = (size_t)((rows + s.rows_per_task - 1) / s.rows_per_task);
@@ -205,6 +211,15 @@ static kin_status flat_search(kin_index *index, const float *query, size_t k, ki
   free(heaps);
   free(s.best);
   free(s.bad);
+  return status;
+}
+
+static kin_status flat_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
+                              kin_error *err) {
+  kin_status status = KIN_OK;
+  for (size_t i = 0; status == KIN_OK && i < query->n; i++)
+    status =
+        search_one(index, query->vectors + i * index->dim, query->filter, query->k, out + i * query->k, &n_out[i], err);
   return status;
 }
 

@@ -28,11 +28,14 @@ kin_status kin_index_get(kin_index *index, int64_t id, uint64_t row, float *out,
   return index->ops->get(index, id, row, out, err);
 }
 
-kin_status kin_index_search(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out,
+kin_status kin_index_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                             kin_error *err) {
-  *n_out = 0;
-  if (!all_finite(query, index->dim)) return kin_fail(err, KIN_ERR_ARGUMENT, "the query vector isn't finite");
-  return k ? index->ops->search(index, query, k, out, n_out, err) : KIN_OK;
+  for (size_t i = 0; i < query->n; i++) n_out[i] = 0;
+  for (size_t i = 0; i < query->n; i++) {
+    if (!all_finite(query->vectors + i * index->dim, index->dim))
+      return kin_fail(err, KIN_ERR_ARGUMENT, "the query vector isn't finite");
+  }
+  return query->k && query->n ? index->ops->search(index, query, out, n_out, err) : KIN_OK;
 }
 
 kin_status kin_index_save(kin_index *index, kin_error *err) {

@@ -25,12 +25,28 @@ typedef struct kin_match {
   float score;
 } kin_match;
 
+/* Rows that a search may find: bit row % 64 of words[row / 64], for row < rows; no row from `rows` on. */
+typedef struct kin_row_filter {
+  const uint64_t *words;
+  uint64_t rows;
+} kin_row_filter;
+
+/* Several queries are answered in one call, which costs far less than one call each. */
+typedef struct kin_index_query {
+  const float *vectors; /* [n][dim], all finite */
+  size_t n;
+  size_t k;                     /* matches wanted for each */
+  const kin_row_filter *filter; /* NULL: every row */
+} kin_index_query;
+
 typedef struct kin_index_stats {
   const char *kind; /* "flat" */
   size_t dim;
-  uint64_t items; /* vectors that searches find */
-  uint64_t holes; /* rows that only take space */
-  uint64_t bytes; /* on disk */
+  uint64_t items;         /* vectors that searches find */
+  uint64_t holes;         /* rows that only take space */
+  uint64_t bytes;         /* of the vectors on disk */
+  uint64_t derived_bytes; /* on disk beside them: what can be made again from the vectors */
+  uint64_t memory_bytes;  /* held in memory, mapped files not counted */
 } kin_index_stats;
 
 /* What an index is made of; call through the functions below. */
@@ -38,7 +54,7 @@ typedef struct kin_index_ops {
   kin_status (*add)(kin_index *index, int64_t id, const float *vector, uint64_t *row, kin_error *err);
   kin_status (*remove)(kin_index *index, int64_t id, uint64_t row, kin_error *err);
   kin_status (*get)(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err);
-  kin_status (*search)(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out, kin_error *err);
+  kin_status (*search)(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out, kin_error *err);
   kin_status (*save)(kin_index *index, kin_error *err);
   kin_status (*refresh)(kin_index *index, const kin_index_state *state, kin_error *err);
   void (*statistics)(const kin_index *index, kin_index_stats *out);
@@ -63,9 +79,10 @@ kin_status kin_index_remove(kin_index *index, int64_t id, uint64_t row, kin_erro
 /* The item's vector, as it was added, into out[dim]. */
 kin_status kin_index_get(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err);
 
-/* The `k` vectors with the largest dot product with `query` (dim floats), best first, ties by id and row, into `out`;
- * *n_out <= k of them. A record whose checksum is wrong is KIN_ERR_FORMAT naming file and row. */
-kin_status kin_index_search(kin_index *index, const float *query, size_t k, kin_match *out, size_t *n_out,
+/* For each of the query's vectors the `k` vectors with the largest dot product, best first, ties by id and row:
+ * query i's are out[i * k ...], n_out[i] <= k of them. A record whose checksum is wrong is KIN_ERR_FORMAT naming file
+ * and row. */
+kin_status kin_index_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                             kin_error *err);
 /* Make what was added durable; to be called before the state that names it is committed. */
 kin_status kin_index_save(kin_index *index, kin_error *err);

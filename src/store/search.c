@@ -65,7 +65,8 @@ static kin_status find_hits(kin_store *store, const float *query, size_t k, kin_
     status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu results", store->path, k);
   else
     hits->n = 0;
-  if (status == KIN_OK && k) status = kin_index_search(store->index, query, k, matches, &n, err);
+  if (status == KIN_OK && k)
+    status = kin_index_search(store->index, &(kin_index_query){query, 1, k, NULL}, matches, &n, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++)
     if ((status = fill_hit(store, matches[i], &hits->hits[i], err)) == KIN_OK) hits->n++;
   free(matches);

@@ -101,7 +101,7 @@ static void search_equals_brute_force(size_t dim, size_t n, size_t k, unsigned t
   for (size_t i = 3; i < n; i += 7) test_assert_ok(kin_index_remove(f.index, 1000 - (int64_t)i, i, &err), &err);
   random_unit(query, dim);
   size_t found, alive = n - (n > 3 ? (n - 4) / 7 + 1 : 0);
-  test_assert_ok(kin_index_search(f.index, query, k, out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){query, 1, k, NULL}, out, &found, &err), &err);
   assert_int_equal(found, k < alive ? k : alive);
   for (size_t i = 0; i < found; i++) {
     size_t row = (size_t)(1000 - out[i].id);
@@ -132,6 +132,44 @@ static void test_search(void **state) {
   search_equals_brute_force(17, 5000, 100, 4);
 }
 
+/* Several queries at once give what each gives alone, of the allowed rows. */
+static void test_many_queries_and_filter(void **state) {
+  (void)state;
+  enum { DIM = 48, N = 900, K = 12, QUERIES = 7 };
+  static float vectors[N * DIM], queries[QUERIES * DIM];
+  static kin_match many[QUERIES * K], one[K];
+  uint64_t words[(N + 63) / 64] = {0};
+  const kin_row_filter filter = {words, 800};
+  for (size_t row = 0; row < N; row += 3) words[row / 64] |= (uint64_t)1 << (row % 64);
+  fixture f = make(DIM, 3);
+  fill(&f, vectors, N);
+  for (size_t i = 0; i < QUERIES; i++) random_unit(queries + i * DIM, DIM);
+  for (int filtered = 0; filtered < 2; filtered++) {
+    kin_error err;
+    size_t found[QUERIES], found_one;
+    kin_index_query query = {queries, QUERIES, K, filtered ? &filter : NULL};
+    test_assert_ok(kin_index_search(f.index, &query, many, found, &err), &err);
+    for (size_t i = 0; i < QUERIES; i++) {
+      kin_index_query alone = {queries + i * DIM, 1, K, query.filter};
+      test_assert_ok(kin_index_search(f.index, &alone, one, &found_one, &err), &err);
+      assert_int_equal(found[i], K);
+      assert_int_equal(found_one, K);
+      for (size_t j = 0; j < K; j++) {
+        const kin_match *m = &many[i * K + j];
+        assert_true(m->id == one[j].id && m->row == one[j].row && m->score == one[j].score);
+        if (filtered) assert_true(m->row % 3 == 0 && m->row < 800);
+      }
+      double worst = (double)one[K - 1].score;
+      size_t better = 0;
+      for (size_t row = 0; row < N; row++)
+        if (!filtered || (row % 3 == 0 && row < 800))
+          better += exact(alone.vectors, vectors + row * DIM, DIM) > worst + 1e-6;
+      assert_true(better < K);
+    }
+  }
+  end(&f);
+}
+
 /* The same matches, bit for bit, whatever the number of threads. */
 static void test_threads_agree(void **state) {
   (void)state;
@@ -145,7 +183,9 @@ static void test_threads_agree(void **state) {
     fixture f = make(DIM, threads);
     fill(&f, vectors, N);
     random_unit(query, DIM);
-    test_assert_ok(kin_index_search(f.index, query, K, threads == 1 ? first : other, &found, &err), &err);
+    test_assert_ok(
+        kin_index_search(f.index, &(kin_index_query){query, 1, K, NULL}, threads == 1 ? first : other, &found, &err),
+        &err);
     assert_int_equal(found, K);
     for (size_t i = 0; threads > 1 && i < K; i++) {
       assert_true(first[i].id == other[i].id);
@@ -174,7 +214,7 @@ static void test_refresh_forgets(void **state) {
 
   kin_match out[N];
   size_t found;
-  test_assert_ok(kin_index_search(f.index, vectors, N, out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){vectors, 1, N, NULL}, out, &found, &err), &err);
   assert_int_equal(found, 28);
   for (size_t i = 0; i < found; i++) assert_true(out[i].id > 970 && out[i].id != 1000 && out[i].id != 995);
   test_assert_ok(kin_index_get(f.index, 990, 10, read, &err), &err);
@@ -197,9 +237,10 @@ static void test_bad_vectors(void **state) {
   kin_match out;
   size_t found;
   test_assert_error(kin_index_add(f.index, 3, v, &row, &err), KIN_ERR_ARGUMENT, &err, "item 3");
-  test_assert_error(kin_index_search(f.index, v, 1, &out, &found, &err), KIN_ERR_ARGUMENT, &err, "finite");
+  test_assert_error(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL}, &out, &found, &err), KIN_ERR_ARGUMENT,
+                    &err, "finite");
   v[2] = 0;
-  test_assert_ok(kin_index_search(f.index, v, 1, &out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL}, &out, &found, &err), &err);
   assert_int_equal(found, 0);
   end(&f);
 }
@@ -228,7 +269,7 @@ static void test_corrupted_record(void **state) {
     kin_index_close(f.index);
     flip_byte(f.path, (off_t)(4096 + 321 * record + at));
     open_index(&f, N);
-    kin_status status = kin_index_search(f.index, vectors, 1, &out, &found, &err);
+    kin_status status = kin_index_search(f.index, &(kin_index_query){vectors, 1, 1, NULL}, &out, &found, &err);
     test_assert_error(status, KIN_ERR_FORMAT, &err, "row 321 is damaged");
     assert_non_null(strstr(err.message, f.path));
     float read[DIM];
@@ -266,7 +307,7 @@ int main(void) {
       cmocka_unit_test(test_checksum),      cmocka_unit_test(test_search),
       cmocka_unit_test(test_threads_agree), cmocka_unit_test(test_refresh_forgets),
       cmocka_unit_test(test_bad_vectors),   cmocka_unit_test(test_corrupted_record),
-      cmocka_unit_test(test_bad_header),
+      cmocka_unit_test(test_bad_header),    cmocka_unit_test(test_many_queries_and_filter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
