@@ -30,28 +30,15 @@ static kin_status make_room(kin_update *u, kin_error *err) {
 
 static kin_status ensure_item(kin_update *u, kin_candidate *c, kin_error *err) {
   if (c->written) return KIN_OK;
-  kin_status status = kin_update_write_item(u, c, err);
+  kin_status status = u->catalogue->write_item(u, c, err);
   c->written = status == KIN_OK;
   return status;
-}
-
-static kin_status add_vector(kin_update *u, const kin_candidate *c, size_t ordinal, const float *vector,
-                             kin_error *err) {
-  uint64_t row;
-  kin_status status = kin_index_add(u->store->index, c->item, vector, &row, err);
-  if (status != KIN_OK) return status;
-  return kin_sql_run(u->store, KIN_SQL_ADD_VECTOR, err, "iiii", u->store->collection.id, c->item, (int64_t)ordinal,
-                     (int64_t)row);
 }
 
 static kin_status write_passage(kin_update *u, const kin_passage *p, const float *vector, kin_error *err) {
   kin_candidate *c = &u->candidates[p->candidate];
   kin_status status = ensure_item(u, c, err);
-  if (status == KIN_OK) status = add_vector(u, c, p->ordinal, vector, err);
-  if (status == KIN_OK)
-    status = kin_sql_run(u->store, KIN_SQL_ADD_PASSAGE, err, "iiiiis", u->store->collection.id, c->item,
-                         (int64_t)p->ordinal, (int64_t)p->line, (int64_t)p->offset, p->text);
-  return status;
+  return status == KIN_OK ? u->catalogue->write_vector(u, c, vector, p, err) : status;
 }
 
 static bool on_passage(void *user, const kin_item_report *report) {
@@ -116,42 +103,10 @@ static kin_status read_document(kin_update *u, size_t candidate, kin_error *err)
   return status;
 }
 
-/* A document with the same content and format that the collection has now, to c->twin. */
-static kin_status find_twin(kin_update *u, kin_candidate *c, kin_error *err) {
-  sqlite3_stmt *s;
-  bool found;
-  if (c->format == KIN_DOCUMENT_CSV) return KIN_OK; /* the column may be another */
-  kin_status status =
-      kin_sql_bind(u->store, KIN_SQL_FIND_SHA256, &s, err, "bi", (const void *)c->sha256, u->store->collection.id);
-  if (status == KIN_OK) status = kin_sql_step(u->store, s, &found, err);
-  if (status != KIN_OK || !found) return status;
-  const char *path = (const char *)sqlite3_column_text(s, 4);
-  kin_document_format format = path ? kin_document_format_of(path) : KIN_DOCUMENT_NONE;
-  if (!format) format = KIN_DOCUMENT_PLAIN; /* given by its name */
-  if (sqlite3_column_int(s, 5) && format == c->format) c->twin = sqlite3_column_int64(s, 0);
-  sqlite3_reset(s);
-  return KIN_OK;
-}
-
-/* The twin's passages with their vectors, under this item. */
 static kin_status copy_document(kin_update *u, kin_candidate *c, kin_error *err) {
-  sqlite3_stmt *s;
-  bool row = false;
-  kin_store *store = u->store;
-  float *vector = u->passage_vectors + (KIN_PASSAGES - 1) * u->encoder->dim; /* nothing waits */
   kin_status status = kin_update_begin(u, err);
   if (status == KIN_OK) status = ensure_item(u, c, err);
-  if (status == KIN_OK) status = kin_sql_bind(store, KIN_SQL_VECTOR_ROWS, &s, err, "ii", store->collection.id, c->twin);
-  if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
-  while (status == KIN_OK && row) {
-    status = kin_index_get(store->index, c->twin, (uint64_t)sqlite3_column_int64(s, 0), vector, err);
-    if (status == KIN_OK) status = add_vector(u, c, c->passages, vector, err);
-    if (status == KIN_OK)
-      status = kin_sql_run(store, KIN_SQL_COPY_PASSAGE, err, "iiii", store->collection.id, c->twin, c->item,
-                           (int64_t)c->passages);
-    c->passages++;
-    if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
-  }
+  if (status == KIN_OK) status = u->catalogue->copy_passages(u, c, err);
   c->complete = status == KIN_OK;
   return status;
 }
@@ -176,7 +131,7 @@ static kin_status finish_failed(kin_update *u, size_t candidate, kin_error *err)
   kin_update_failure(u, c->path, c->status, c->error.message);
   kin_status status = kin_update_begin(u, err);
   if (status != KIN_OK) return status;
-  return c->written ? kin_update_drop(u, c->item, err) : kin_update_write_failed(u, c, err);
+  return c->written ? kin_update_drop(u, c, err) : kin_update_write_failed(u, c, err);
 }
 
 /* A document without words is in no collection; it is looked at again each time. */
@@ -185,7 +140,7 @@ static kin_status finish_empty(kin_update *u, kin_candidate *c, kin_error *err) 
   u->pending.unchanged++;
   if (!c->item) return KIN_OK;
   kin_status status = kin_update_begin(u, err);
-  return status == KIN_OK ? kin_update_leave(u, c->item, &left, err) : status;
+  return status == KIN_OK ? kin_update_leave(u, c, &left, err) : status;
 }
 
 static kin_status finish(kin_update *u, size_t candidate, kin_error *err) {
@@ -197,7 +152,7 @@ static kin_status finish(kin_update *u, size_t candidate, kin_error *err) {
   else
     u->pending.done++;
   u->operations++;
-  return kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c->item);
+  return u->catalogue->complete(u, c, err);
 }
 
 static bool is_pending(const kin_candidate *c) {
@@ -209,7 +164,8 @@ static kin_status process(kin_update *u, kin_error *err) {
   for (size_t i = 0; status == KIN_OK && i < u->n; i++) {
     kin_candidate *c = &u->candidates[i];
     if (!is_pending(c)) continue;
-    status = find_twin(u, c, err);
+    /* Of a table the column may be another. */
+    if (c->format != KIN_DOCUMENT_CSV) status = u->catalogue->find_twin(u, c, err);
     /* What waits may be the twin's. */
     if (status == KIN_OK && c->twin) status = flush_passages(u, err);
     if (status == KIN_OK) status = c->twin ? copy_document(u, c, err) : read_document(u, i, err);

@@ -20,24 +20,6 @@ void kin_update_failure(kin_update *u, const char *path, kin_status status, cons
 
 /* ---------------------------------------------------------------------- walk */
 
-static kin_status look_up(kin_update *u, const kin_walk_entry *entry, kin_candidate *c, bool *seen, kin_error *err) {
-  sqlite3_stmt *s;
-  bool found;
-  *c = (kin_candidate){.size = entry->size, .mtime_ns = entry->mtime_ns, .row = -1};
-  *seen = false;
-  kin_status status = kin_sql_bind(u->store, KIN_SQL_FIND_PATH, &s, err, "si", entry->path, u->store->collection.id);
-  if (status == KIN_OK) status = kin_sql_step(u->store, s, &found, err);
-  if (status != KIN_OK || !found) return status;
-  c->item = sqlite3_column_int64(s, 0);
-  c->same = (uint64_t)sqlite3_column_int64(s, 1) == entry->size && sqlite3_column_int64(s, 2) == entry->mtime_ns;
-  const void *sha256 = sqlite3_column_blob(s, 3);
-  if (sha256) memcpy(c->known_sha256, sha256, sizeof c->known_sha256);
-  if (sqlite3_column_type(s, 4) != SQLITE_NULL) c->row = sqlite3_column_int64(s, 4);
-  *seen = sqlite3_column_int(s, 5);
-  sqlite3_reset(s);
-  return KIN_OK;
-}
-
 /* A file that was given by its name alone is what this run takes, a picture first. */
 static kin_document_format format_of(const kin_update *u, const char *path) {
   if (!(u->walk.kinds & KIN_WALK_DOCUMENTS)) return KIN_DOCUMENT_NONE;
@@ -45,25 +27,43 @@ static kin_document_format format_of(const kin_update *u, const char *path) {
   return format || u->walk.kinds & KIN_WALK_PICTURES ? format : KIN_DOCUMENT_PLAIN;
 }
 
-static kin_status take_file(kin_update *u, const kin_walk_entry *entry, kin_error *err) {
-  kin_candidate c;
-  bool seen; /* already, below another of the given paths */
-  kin_status status = look_up(u, entry, &c, &seen, err);
-  if (status != KIN_OK || seen) return status;
+/* A file that was looked up: unchanged, or a candidate. Takes over its path. */
+static kin_status take_file(kin_update *u, kin_candidate *c, kin_error *err) {
+  kin_status status = KIN_OK;
+  if (c->seen) {
+    free(c->path);
+    return KIN_OK;
+  }
   u->progress.found++;
-  if (c.same && c.row >= 0) {
+  if (c->same && c->indexed) {
     u->progress.unchanged++;
-    status = kin_sql_run(u->store, KIN_SQL_MARK_SEEN, err, "i", c.item);
+    status = u->catalogue->mark_seen(u, c, err);
+    free(c->path);
   } else {
-    c.same = false;
-    c.path = kin_strdup(entry->path);
-    c.format = format_of(u, entry->path);
-    if (!c.path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", entry->path);
-    u->candidates[u->n++] = c;
+    c->same = false;
+    c->format = format_of(u, c->path);
+    u->candidates[u->n++] = *c;
     if (u->n == u->batch) status = kin_update_flush(u, err);
   }
   if (status == KIN_OK && u->progress.found % REPORT_EVERY == 0) status = kin_update_report(u, err);
   return status;
+}
+
+/* Look up and take the files that wait. */
+static kin_status take_ahead(kin_update *u, kin_error *err) {
+  size_t n = u->n_ahead, i = 0;
+  u->n_ahead = 0;
+  kin_status status = n ? u->catalogue->find(u, u->ahead, n, err) : KIN_OK;
+  for (; status == KIN_OK && i < n; i++) status = take_file(u, &u->ahead[i], err);
+  for (; i < n; i++) free(u->ahead[i].path);
+  return status;
+}
+
+static kin_status see_file(kin_update *u, const kin_walk_entry *entry, kin_error *err) {
+  char *path = kin_strdup(entry->path);
+  if (!path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", entry->path);
+  u->ahead[u->n_ahead++] = (kin_candidate){.path = path, .size = entry->size, .mtime_ns = entry->mtime_ns};
+  return u->n_ahead == KIN_AHEAD ? take_ahead(u, err) : KIN_OK;
 }
 
 static bool is_root(const char *path, const char *root) {
@@ -80,7 +80,7 @@ static kin_status walk_root(kin_update *u, const char *root, bool *ok, kin_error
   if (status != KIN_OK) return status;
   while ((status = kin_walk_next(walk, &entry, err)) == KIN_OK && entry.path) {
     if (entry.status == KIN_OK) {
-      status = take_file(u, &entry, err);
+      status = see_file(u, &entry, err);
     } else {
       kin_update_failure(u, entry.path, entry.status, entry.message);
       if (is_root(entry.path, root)) {
@@ -91,6 +91,7 @@ static kin_status walk_root(kin_update *u, const char *root, bool *ok, kin_error
     if (status != KIN_OK) break;
   }
   kin_walk_close(walk);
+  if (status == KIN_OK) status = take_ahead(u, err);
   return status == KIN_OK ? kin_update_flush(u, err) : status;
 }
 
@@ -108,10 +109,10 @@ static kin_status decide(kin_update *u, const char *path, size_t root_length, fa
   return status;
 }
 
-static kin_status drop_unseen(kin_update *u, int64_t id, fate what, kin_error *err) {
+static kin_status drop_unseen(kin_update *u, const kin_candidate *c, fate what, kin_error *err) {
   bool dropped = true;
   kin_status status = kin_update_begin(u, err);
-  if (status == KIN_OK) status = what == GONE ? kin_update_drop(u, id, err) : kin_update_leave(u, id, &dropped, err);
+  if (status == KIN_OK) status = what == GONE ? kin_update_drop(u, c, err) : kin_update_leave(u, c, &dropped, err);
   u->pending.removed += dropped;
   if (status != KIN_OK) kin_update_rollback(u);
   return status;
@@ -122,23 +123,19 @@ static kin_status sweep(kin_update *u, const char *from, const char *to, size_t 
   char *after = kin_strdup(from); /* the smallest path that wasn't looked at */
   kin_status status = after ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", from);
   while (status == KIN_OK) {
-    sqlite3_stmt *s;
-    bool more;
+    kin_candidate c;
     fate what = STAYS;
-    status = kin_sql_bind(u->store, KIN_SQL_NEXT_UNSEEN, &s, err, "ss", after, to);
-    if (status == KIN_OK) status = kin_sql_step(u->store, s, &more, err);
-    if (status != KIN_OK || !more) break;
-    int64_t id = sqlite3_column_int64(s, 0);
-    const char *path = (const char *)sqlite3_column_text(s, 1);
+    status = u->catalogue->next_unseen(u, after, to, &c, err);
+    if (status != KIN_OK || !c.path) break;
     free(after);
-    after = path ? kin_format("%s\x01", path) : NULL;
+    after = kin_format("%s\x01", c.path);
     if (after)
-      status = decide(u, path, root_length, &what, err);
+      status = decide(u, c.path, root_length, &what, err);
     else
       status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", u->store->path);
-    sqlite3_reset(s);
-    if (status == KIN_OK && what != STAYS) status = drop_unseen(u, id, what, err);
+    if (status == KIN_OK && what != STAYS) status = drop_unseen(u, &c, what, err);
     if (status == KIN_OK && u->operations >= 1000) status = kin_update_commit(u, err);
+    free(c.path);
   }
   free(after);
   return status;
@@ -226,7 +223,7 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
                             size_t n_paths, const kin_index_options *options, kin_index_progress *out, kin_error *err) {
   if (out) *out = (kin_index_progress){0};
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
-  kin_update u = {.store = store, .encoder = encoder};
+  kin_update u = {.store = store, .catalogue = &kin_sql_catalogue, .encoder = encoder};
   if (options) u.options = *options;
   u.walk = (kin_walk_options){.exclude = u.options.exclude,
                               .n_exclude = u.options.n_exclude,
@@ -235,7 +232,7 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
                               .since = u.options.since};
   kin_status status = choose_kinds(&u, err);
   if (status == KIN_OK) status = kin_collection_open(store, encoder, u.options.text_model, err);
-  if (status == KIN_OK) status = kin_sql_clear_seen(store, err);
+  if (status == KIN_OK) status = u.catalogue->start(&u, err);
   if (status == KIN_OK) status = kin_update_init(&u, err);
   if (status == KIN_OK) {
     status = run(&u, paths, n_paths, err);

@@ -1,5 +1,5 @@
 /* One run of indexing: update.c walks and sweeps, batch.c embeds and writes what the walk gives it, documents.c does so
- * for text files. */
+ * for text files. What the store knows of files is read and changed through kin_catalogue. */
 #ifndef KIN_UPDATE_H
 #define KIN_UPDATE_H
 
@@ -7,13 +7,14 @@
 #include "embed/walk.h"
 #include "store/store.h"
 
-/* A file that isn't in the store as it is on disk now. */
+/* A file of the walk, or one that the store knows. */
 typedef struct kin_candidate {
   char *path;
   uint64_t size;
   int64_t mtime_ns;
   int64_t item; /* that the store has under this path; 0: none */
-  int64_t row;  /* of that item's (first) vector; -1: none in this collection */
+  bool indexed; /* it has a vector in this collection */
+  bool seen;    /* already in this run, below another of the given paths */
   uint8_t known_sha256[32];
   uint8_t sha256[32];
   kin_status status; /* of reading and embedding it */
@@ -28,12 +29,17 @@ typedef struct kin_candidate {
   uint32_t width, height;
 } kin_candidate;
 
+typedef struct kin_catalogue kin_catalogue;
+
 typedef struct kin_update {
   kin_store *store;
+  const kin_catalogue *catalogue; /* of the store */
   const kin_store_encoder *encoder;
   kin_index_options options;
   kin_walk_options walk;
   kin_index_progress progress;
+  kin_candidate *ahead; /* [KIN_AHEAD]: of the walk, not looked up yet */
+  size_t n_ahead;
   size_t batch;
   kin_candidate *candidates; /* [batch] */
   size_t n;
@@ -49,6 +55,8 @@ typedef struct kin_update {
   kin_index_progress pending; /* counts that hold once it is committed */
 } kin_update;
 
+enum { KIN_AHEAD = 64 };
+
 /* A passage of a document on its way. */
 typedef struct kin_passage {
   size_t candidate, ordinal;
@@ -57,6 +65,49 @@ typedef struct kin_passage {
 } kin_passage;
 enum { KIN_PASSAGES = 64 };
 
+/* What the store knows of files, and how a run changes it. Changes stand between begin and commit or rollback. */
+struct kin_catalogue {
+  /* A run begins: no file is seen yet. */
+  kin_status (*start)(kin_update *u, kin_error *err);
+  /* Fill in what is known of each path: item, known_sha256, indexed, seen, and `same`: size and mtime are as known. */
+  kin_status (*find)(kin_update *u, kin_candidate *files, size_t n, kin_error *err);
+  /* For each picture of the batch that must be embedded: if another one with the same content has a vector, copy it
+   * and the size in pixels, and let c->vector point to it. *slots vectors are taken, from the start of u->vectors. */
+  kin_status (*find_contents)(kin_update *u, size_t *slots, kin_error *err);
+  /* A document with the same content and format that the collection has now, to c->twin. */
+  kin_status (*find_twin)(kin_update *u, kin_candidate *c, kin_error *err);
+  kin_status (*mark_seen)(kin_update *u, const kin_candidate *c, kin_error *err);
+  /* The first known file with `from` <= path < `to` that wasn't seen: its item, and its path in new memory; NULL:
+   * there is none. */
+  kin_status (*next_unseen)(kin_update *u, const char *from, const char *to, kin_candidate *out, kin_error *err);
+
+  kin_status (*begin)(kin_update *u, kin_error *err);
+  /* The item as it is on disk now, without the vectors that it had of its old content. */
+  kin_status (*write_item)(kin_update *u, kin_candidate *c, kin_error *err);
+  /* A vector of it, with the passage that it stands for; NULL: of a picture. */
+  kin_status (*write_vector)(kin_update *u, kin_candidate *c, const float *vector, const kin_passage *passage,
+                             kin_error *err);
+  /* The twin's passages with their vectors, under this item, counted in c->passages. */
+  kin_status (*copy_passages)(kin_update *u, kin_candidate *c, kin_error *err);
+  /* All passages of a document are written. */
+  kin_status (*complete)(kin_update *u, const kin_candidate *c, kin_error *err);
+  /* Only the file's size and mtime are new. */
+  kin_status (*touch)(kin_update *u, const kin_candidate *c, kin_error *err);
+  /* Take the item with all its vectors out of the store. */
+  kin_status (*drop)(kin_update *u, const kin_candidate *c, kin_error *err);
+  /* Take its vectors out of this collection (*left tells whether there were any), and the item where no other has it.
+   */
+  kin_status (*leave)(kin_update *u, const kin_candidate *c, bool *left, kin_error *err);
+  /* Whether enough has gathered to be worth a commit. */
+  bool (*is_due)(const kin_update *u);
+  kin_status (*commit)(kin_update *u, kin_error *err);
+  /* Take everything since the last commit back. */
+  void (*rollback)(kin_update *u);
+};
+
+/* The one of a store in SQLite. */
+extern const kin_catalogue kin_sql_catalogue;
+
 kin_status kin_update_init(kin_update *u, kin_error *err);
 void kin_update_free(kin_update *u);
 /* Tell the caller how far it is; KIN_ERR_CANCELLED if that wants no more. */
@@ -64,8 +115,6 @@ kin_status kin_update_report(kin_update *u, kin_error *err);
 /* Count and name a file or folder that can't be taken. */
 void kin_update_failure(kin_update *u, const char *path, kin_status status, const char *message);
 
-/* Put the candidate's item as it is now into the open transaction, without what it had in this collection. */
-kin_status kin_update_write_item(kin_update *u, kin_candidate *c, kin_error *err);
 /* The candidate could not be read or embedded: an item whose file is no picture or text any more goes; one that can't
  * be read now stays as it was. */
 kin_status kin_update_write_failed(kin_update *u, const kin_candidate *c, kin_error *err);
@@ -78,11 +127,10 @@ void kin_update_free_passages(kin_update *u);
 kin_status kin_update_flush(kin_update *u, kin_error *err);
 /* Open the transaction, if there is none. */
 kin_status kin_update_begin(kin_update *u, kin_error *err);
-/* Take item `id` with its vectors out of the store. */
-kin_status kin_update_drop(kin_update *u, int64_t id, kin_error *err);
-/* Take its vectors out of this collection (*left tells whether there were any), and the item where no other has it. */
-kin_status kin_update_leave(kin_update *u, int64_t id, bool *left, kin_error *err);
-/* Make the vectors durable, then commit; on failure take everything since the last commit back. */
+/* catalogue->drop and ->leave, counted. */
+kin_status kin_update_drop(kin_update *u, const kin_candidate *c, kin_error *err);
+kin_status kin_update_leave(kin_update *u, const kin_candidate *c, bool *left, kin_error *err);
+/* Make what was written durable; on failure take everything since the last commit back. */
 kin_status kin_update_commit(kin_update *u, kin_error *err);
 void kin_update_rollback(kin_update *u);
 
