@@ -465,9 +465,26 @@ typedef struct kin_neighbour {
 
 /* The k nearest others of each query, best first, ties by index, into out[n_queries][k]; 1 <= k < n.
  * queries[n_queries] are indices into the set; NULL: every vector in order, n_queries being n. Exact.
- * Holds two copies of the set meanwhile. */
+ * Memory beside `out`: up to two copies of the set, and 16 k + 512 bytes a query. */
 KIN_API kin_status kin_nearest_neighbours(kin_context *context, const kin_vector_set *set, const size_t *queries,
                                           size_t n_queries, size_t k, kin_neighbour *out, kin_error *err);
+
+typedef enum kin_metric {
+  KIN_METRIC_COSINE = 0, /* distance is 1 - cosine, 0 to 2 */
+  KIN_METRIC_EUCLIDEAN   /* of the vectors as they are; of unit vectors its square is twice the cosine's distance */
+} kin_metric;
+
+typedef struct kin_near {
+  size_t index;    /* in the set */
+  double distance; /* computed in double from the floats of the set */
+} kin_near;
+
+/* The k nearest of each vector, nearest first, ties by index, into out[..][k]: of every vector of `queries` among
+ * those of the set (1 <= k <= n), or, with NULL, of every vector of the set among the others (1 <= k < n). Exact,
+ * and the same bits whatever the threads and the instruction set. Memory as for kin_nearest_neighbours.
+ * KIN_ERR_MISMATCH when the vectors of `queries` have another number of floats. */
+KIN_API kin_status kin_nearest(kin_context *context, const kin_vector_set *set, const kin_vector_set *queries,
+                               kin_metric metric, size_t k, kin_near *out, kin_error *err);
 
 /* How well vectors tell labelled classes apart, from the k nearest others of each vector, neighbours[n][k] as
  * kin_nearest_neighbours gives them. labels[n] number the classes. */

@@ -145,6 +145,80 @@ static void test_same_bits(void **state) {
   free(subset);
 }
 
+/* ------------------------------------------------------------ distances */
+
+static double true_distance(const float *a, const float *b, size_t dim, kin_metric metric) {
+  double squares = 0, dot = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < dim; i++) {
+    const double x = (double)a[i], y = (double)b[i];
+    squares += (x - y) * (x - y), dot += x * y, aa += x * x, bb += y * y;
+  }
+  if (metric == KIN_METRIC_EUCLIDEAN) return sqrt(squares);
+  return aa > 0 && bb > 0 ? 1 - dot / sqrt(aa * bb) : 1;
+}
+
+/* By the definition: the neighbours are at the k least distances, in order, each at the distance that it has. */
+static void check_nearest(const kin_vector_set *set, const kin_vector_set *queries, kin_metric metric, size_t k,
+                          const kin_near *near) {
+  const kin_vector_set *from = queries ? queries : set;
+  for (size_t q = 0; q < from->n; q++) {
+    const kin_near *row = near + q * k;
+    size_t nearer = 0;
+    for (size_t i = 0; i < set->n; i++) {
+      if (!queries && i == q) continue;
+      const double d = true_distance(from->values + q * set->dim, set->values + i * set->dim, set->dim, metric);
+      nearer += d < row[k - 1].distance - 1e-9;
+      for (size_t j = 0; j < k; j++)
+        if (row[j].index == i) assert_true(fabs(row[j].distance - d) < 1e-9 * (1 + d));
+    }
+    assert_true(nearer < k);
+    for (size_t j = 0; j < k; j++) {
+      assert_true(row[j].index < set->n && (queries || row[j].index != q));
+      if (j == 0) continue;
+      assert_true(row[j - 1].distance < row[j].distance ||
+                  (row[j - 1].distance == row[j].distance && row[j - 1].index < row[j].index));
+    }
+  }
+}
+
+/* `spread` about a point far from the origin; where it is little, bfloat16 tells nothing apart. */
+static void check_distances(size_t n, size_t dim, size_t k, float spread, float far, kin_metric metric) {
+  kin_error err;
+  float *values = random_values((n + 50) * dim);
+  for (size_t i = 0; i < (n + 50) * dim; i++) values[i] = values[i] * spread + (i % dim == 0 ? far : 0);
+  for (size_t i = 0; i < n; i += 17) memcpy(values + i * dim, values + i / 3 * dim, dim * sizeof *values);
+  kin_vector_set set = {values, n, dim}, queries = {values + n * dim, 50, dim};
+  kin_near *first = calloc(n * k, sizeof *first), *other = calloc((n + 50) * k, sizeof *other);
+  assert_true(first && other);
+  const unsigned threads[] = {1, 3, 2};
+  for (int i = 0; i < 3; i++) {
+    kin_context *context = open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
+    test_assert_ok(kin_nearest(context, &set, NULL, metric, k, i ? other : first, &err), &err);
+    for (size_t j = 0; i > 0 && j < n * k; j++)
+      assert_true(first[j].index == other[j].index && first[j].distance == other[j].distance);
+    if (i == 0) {
+      check_nearest(&set, NULL, metric, k, first);
+      test_assert_ok(kin_nearest(context, &set, &queries, metric, k, other, &err), &err);
+      check_nearest(&set, &queries, metric, k, other);
+    }
+    kin_context_close(context);
+  }
+  free(values), free(first), free(other);
+}
+
+static void test_distances(void **state) {
+  (void)state;
+  for (kin_metric metric = KIN_METRIC_COSINE; metric <= KIN_METRIC_EUCLIDEAN; metric++) {
+    check_distances(700, 65, 7, 1, 0, metric);
+    check_distances(700, 64, 3, 1e-3f, 5, metric); /* float decides: cosines of 0.9999 and more */
+    check_distances(300, 48, 290, 1, 1, metric);
+    check_distances(130, 3, 1, 1e15f, 0, metric);
+    check_distances(65, 1, 5, 1, 0, metric);
+    check_distances(500, 50, 5, 0, 1, metric); /* all the same */
+    check_distances(2, 5, 1, 1, 0, metric);
+  }
+}
+
 /* ------------------------------------------------------------ definitions */
 
 static void test_ties(void **state) {
@@ -232,6 +306,13 @@ static void test_bad_arguments(void **state) {
   test_assert_error(kin_nearest_neighbours(context, &good, NULL, 1, 1, out, &err), argument, &err, "not 1");
   test_assert_error(kin_nearest_neighbours(context, &good, far, 1, 1, out, &err), argument, &err, "vector 2 of 2");
   test_assert_error(kin_nearest_neighbours(context, &bad, NULL, 3, 1, out, &err), argument, &err, "vector 2");
+  kin_near near[6];
+  test_assert_error(kin_nearest(context, &good, NULL, KIN_METRIC_COSINE, 2, near, &err), argument, &err, "1 to 1");
+  test_assert_error(kin_nearest(context, &good, &none, KIN_METRIC_COSINE, 3, near, &err), argument, &err, "1 to 2");
+  test_assert_error(kin_nearest(context, &bad, NULL, KIN_METRIC_EUCLIDEAN, 1, near, &err), argument, &err, "vector 2");
+  test_assert_error(kin_nearest(context, &good, &bad, KIN_METRIC_EUCLIDEAN, 1, near, &err), argument, &err, "finite");
+  test_assert_error(kin_nearest(context, &good, &(kin_vector_set){values, 1, 1}, KIN_METRIC_COSINE, 1, near, &err),
+                    KIN_ERR_MISMATCH, &err, "1 floats among vectors of 2");
   test_assert_error(kin_center(values, 3, 2, &err), argument, &err, "finite");
   test_assert_error(kin_measure_retrieval(out, 2, 1, 2, labels, &retrieval, &err), argument, &err, "1 to 1");
   test_assert_error(kin_silhouette(context, &bad, labels, 3, &silhouette, &err), argument, &err, "finite");
@@ -243,8 +324,9 @@ static void test_bad_arguments(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_same_bits),       cmocka_unit_test(test_ties),
-      cmocka_unit_test(test_center),       cmocka_unit_test(test_silhouette_ends), cmocka_unit_test(test_bad_arguments),
+      cmocka_unit_test(test_scikit_learn),  cmocka_unit_test(test_same_bits), cmocka_unit_test(test_distances),
+      cmocka_unit_test(test_ties),          cmocka_unit_test(test_center),    cmocka_unit_test(test_silhouette_ends),
+      cmocka_unit_test(test_bad_arguments),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,23 @@
+/* The engine of all searches for nearest neighbours among vectors that are all at hand. */
+#ifndef KIN_NEAREST_H
+#define KIN_NEAREST_H
+
+#include "base/base.h"
+
+typedef struct kin_nearest_task {
+  kin_context *context;
+  const kin_vector_set *set;
+  const kin_vector_set *queries; /* vectors of another set, or NULL ... */
+  const size_t *chosen;          /* ... for vectors of the set itself, which never find themselves: these, or NULL for
+                                  * all in order */
+  size_t n_queries;
+  kin_metric metric;
+  bool as_float; /* cosines are rounded to float before they are ranked; distance is one less it */
+  size_t k;      /* at least 1, and as many must be left for each query */
+  kin_near *out; /* [n_queries][k] */
+} kin_nearest_task;
+
+/* Checked arguments, finite vectors. */
+kin_status kin_nearest_run(const kin_nearest_task *task, kin_error *err);
+
+#endif
