@@ -35,13 +35,35 @@ kin_status kin_image_check_size(const kin_encoded *in, uint64_t width, uint64_t 
 /* The same, and allocate the pixels (not cleared). */
 kin_status kin_image_alloc(const kin_encoded *in, uint64_t width, uint64_t height, kin_image *out, kin_error *err);
 
-/* Resize to out_width x out_height, but compute only the `width` x `height` pixels from (x, y) on,
- * into `out` whose rows are `stride` bytes apart. The same bytes as those of the full resize. */
 typedef struct kin_region {
   uint32_t x, y, width, height;
 } kin_region;
+
+/* Resize `image` to out_width x out_height, but compute only `region` of the result, into `out` whose rows are `stride`
+ * bytes apart. The same bytes as those of the full resize. */
 kin_status kin_image_resize_region(const kin_image *image, uint32_t out_width, uint32_t out_height, kin_filter filter,
                                    const kin_region *region, uint8_t *out, size_t stride, kin_error *err);
+
+/* The same for a picture whose rows come one after another and which may be stored turned. */
+typedef struct kin_resize {
+  uint32_t width, height; /* as stored */
+  unsigned orientation;   /* EXIF's, 1 to 8; what follows is upright */
+  uint32_t out_width, out_height;
+  kin_filter filter; /* not NEAREST */
+  kin_region region; /* of the result */
+  uint8_t *out;
+  size_t stride;
+} kin_resize;
+typedef struct kin_resizer kin_resizer;
+kin_status kin_resizer_open(const kin_resize *job, kin_resizer **out, kin_error *err);
+void kin_resizer_close(kin_resizer *r);
+/* The part of the stored picture that is read: nothing else need be decoded. */
+kin_region kin_resizer_reads(const kin_resizer *r);
+/* The next `n` rows of that part, each beginning at its first column, with `row_bytes` bytes that may be read. With
+ * `stay` they must stay where they are until the end; otherwise they are needed during the call only. */
+void kin_resizer_push(kin_resizer *r, const uint8_t *const *rows, size_t n, size_t row_bytes, bool stay);
+/* After the last row: turn the result upright. */
+kin_status kin_resizer_finish(kin_resizer *r, kin_error *err);
 
 /* A shared library that is loaded only when a picture needs it. */
 typedef struct kin_symbol {

@@ -1,5 +1,6 @@
 /* Choosing the kernels for this CPU, and the context that holds them with the worker pool. */
 #include "kernel/kernel.h"
+#include "kernel/resize.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -32,6 +33,15 @@ const kin_bf16_kernels *kin_bf16_kernels_for(kin_isa isa) {
     return &kin_bf16_avx512;
 #endif
   return isa == KIN_ISA_SCALAR ? &kin_bf16_scalar : NULL;
+}
+
+const kin_resize_kernels *kin_resize_kernels_for(kin_isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX512) && has_avx512()) return &kin_resize_avx512;
+  if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX2) && has_avx2()) return &kin_resize_avx2;
+#endif
+  return isa == KIN_ISA_AUTO || isa == KIN_ISA_SCALAR ? &kin_resize_scalar : NULL;
 }
 
 static unsigned usable_cpus(void) {
