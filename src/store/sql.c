@@ -15,7 +15,9 @@
  * - vectors.row is the record in the collection's vector file; the trigger notes the rows that nothing names
  *   any more, which keeps "live rows" = [0, rows) without holes.
  * - From 2 on an item has several vectors in a collection, one a passage, counted by ordinal. A collection's state
- *   grows with each of its vectors that goes, so that those who hold it notice whoever dropped it. */
+ *   grows with each of its vectors that goes, so that those who hold it notice whoever dropped it.
+ * - From 3 on names, captions and passages are in full-text indices, kept by triggers, which hold no text of their
+ *   own. items.described: the captions in the file itself have been read. */
 static const char *const migrations[] = {
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO meta VALUES ('uuid', randomblob(16));"
@@ -85,6 +87,57 @@ static const char *const migrations[] = {
     "  text TEXT NOT NULL,"
     "  UNIQUE (collection, item, ordinal),"
     "  FOREIGN KEY (collection, item, ordinal) REFERENCES vectors ON DELETE CASCADE);",
+
+    "ALTER TABLE items ADD COLUMN described INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE captions ("
+    "  item INTEGER PRIMARY KEY REFERENCES items ON DELETE CASCADE,"
+    "  given TEXT,"
+    "  sidecar TEXT,"
+    "  embedded TEXT,"
+    "  sidecar_size INTEGER NOT NULL DEFAULT -1,"
+    "  sidecar_mtime_ns INTEGER NOT NULL DEFAULT 0);"
+    "CREATE VIRTUAL TABLE name_words USING fts5"
+    "  (path, content = 'items', content_rowid = 'id', tokenize = 'kindred paths');"
+    "CREATE VIRTUAL TABLE caption_words USING fts5"
+    "  (given, sidecar, embedded, content = 'captions', content_rowid = 'item', tokenize = 'kindred');"
+    "CREATE VIRTUAL TABLE passage_words USING fts5"
+    "  (text, content = 'passages', content_rowid = 'id', tokenize = 'kindred');"
+    "CREATE TRIGGER name_added AFTER INSERT ON items BEGIN"
+    "  INSERT INTO name_words (rowid, path) VALUES (new.id, new.path);"
+    "END;"
+    "CREATE TRIGGER name_changed AFTER UPDATE OF path ON items BEGIN"
+    "  INSERT INTO name_words (name_words, rowid, path) VALUES ('delete', old.id, old.path);"
+    "  INSERT INTO name_words (rowid, path) VALUES (new.id, new.path);"
+    "END;"
+    "CREATE TRIGGER name_dropped AFTER DELETE ON items BEGIN"
+    "  INSERT INTO name_words (name_words, rowid, path) VALUES ('delete', old.id, old.path);"
+    "END;"
+    "CREATE TRIGGER caption_added AFTER INSERT ON captions BEGIN"
+    "  INSERT INTO caption_words (rowid, given, sidecar, embedded)"
+    "   VALUES (new.item, new.given, new.sidecar, new.embedded);"
+    "END;"
+    "CREATE TRIGGER caption_changed AFTER UPDATE ON captions BEGIN"
+    "  INSERT INTO caption_words (caption_words, rowid, given, sidecar, embedded)"
+    "   VALUES ('delete', old.item, old.given, old.sidecar, old.embedded);"
+    "  INSERT INTO caption_words (rowid, given, sidecar, embedded)"
+    "   VALUES (new.item, new.given, new.sidecar, new.embedded);"
+    "END;"
+    "CREATE TRIGGER caption_dropped AFTER DELETE ON captions BEGIN"
+    "  INSERT INTO caption_words (caption_words, rowid, given, sidecar, embedded)"
+    "   VALUES ('delete', old.item, old.given, old.sidecar, old.embedded);"
+    "END;"
+    "CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN"
+    "  INSERT INTO passage_words (rowid, text) VALUES (new.id, new.text);"
+    "END;"
+    "CREATE TRIGGER passage_changed AFTER UPDATE OF text ON passages BEGIN"
+    "  INSERT INTO passage_words (passage_words, rowid, text) VALUES ('delete', old.id, old.text);"
+    "  INSERT INTO passage_words (rowid, text) VALUES (new.id, new.text);"
+    "END;"
+    "CREATE TRIGGER passage_dropped AFTER DELETE ON passages BEGIN"
+    "  INSERT INTO passage_words (passage_words, rowid, text) VALUES ('delete', old.id, old.text);"
+    "END;"
+    "INSERT INTO name_words (name_words) VALUES ('rebuild');"
+    "INSERT INTO passage_words (passage_words) VALUES ('rebuild');",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
@@ -300,10 +353,13 @@ kin_status kin_sql_open(kin_store *store, kin_error *err) {
     status = connect_immutable(store, err);
   if (status == KIN_OK && store->writable && sqlite3_db_readonly(store->db, "main"))
     status = kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
+  if (status == KIN_OK) status = kin_sql_add_tokenizer(store, err);
   if (status == KIN_OK) status = migrate_if_older(store, err);
   if (status == KIN_OK) status = read_uuid(store, err);
-  if (status == KIN_OK && !store->writable) status = execute(store, "PRAGMA query_only = ON", "opening the store", err);
-  return status;
+  if (status != KIN_OK) return status;
+  /* The triggers that keep the full-text indices write to virtual tables, which SQLite lets trusted schemas do. */
+  return execute(store, store->writable ? "PRAGMA trusted_schema = ON" : "PRAGMA query_only = ON", "opening the store",
+                 err);
 }
 
 void kin_sql_close(kin_store *store) {

@@ -104,6 +104,11 @@ kin_status kin_sql_step(kin_store *store, sqlite3_stmt *statement, bool *row, ki
 /* Bind and step a statement that gives no rows. */
 kin_status kin_sql_run(kin_store *store, kin_sql which, kin_error *err, const char *types, ...);
 
+/* ---- tokenizer.c */
+
+/* Let the connection know the tokenizer "kindred" of the full-text indices. KIN_ERR_UNSUPPORTED without FTS5. */
+kin_status kin_sql_add_tokenizer(kin_store *store, kin_error *err);
+
 /* ---- lock.c: one writer at a time */
 
 /* Wait up to 2 seconds for the lock beside `path`; KIN_ERR_BUSY names the holder. */
