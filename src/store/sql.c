@@ -17,7 +17,9 @@
  * - From 2 on an item has several vectors in a collection, one a passage, counted by ordinal. A collection's state
  *   grows with each of its vectors that goes, so that those who hold it notice whoever dropped it.
  * - From 3 on names, captions and passages are in full-text indices, kept by triggers, which hold no text of their
- *   own. items.described: the captions in the file itself have been read. */
+ *   own. items.described: the captions in the file itself have been read.
+ * - From 4 on items have metadata: what users give (source 0) and what the file tells (1). A key may have several
+ *   values; number is the value as one, where it is one. */
 static const char *const migrations[] = {
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO meta VALUES ('uuid', randomblob(16));"
@@ -138,6 +140,14 @@ static const char *const migrations[] = {
     "END;"
     "INSERT INTO name_words (name_words) VALUES ('rebuild');"
     "INSERT INTO passage_words (passage_words) VALUES ('rebuild');",
+
+    "CREATE TABLE metadata ("
+    "  item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  source INTEGER NOT NULL,"
+    "  value TEXT NOT NULL,"
+    "  number REAL,"
+    "  PRIMARY KEY (item, key, source, value)) WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
