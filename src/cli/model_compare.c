@@ -223,12 +223,12 @@ int compare_settle(comparison *c) {
 
 /* --------------------------------------------------------------- command */
 
-static int measure_all(comparison *c, compare_page *page) {
+static int measure_all(comparison *c, cli_page *page) {
   int status = check_models(c);
   if (status == CLI_OK) status = find_photos(c);
   if (status == CLI_OK) read_photos(c);
   for (size_t i = 0; i < c->n_models && status == CLI_OK; i++) status = compare_measure(c, i);
-  if (status == CLI_OK && page) status = compare_page_write(page, c);
+  if (status == CLI_OK && c->html) status = compare_page_write(page, c);
   if (status != CLI_OK) return status;
   if (c->common.json)
     status = cli_print_json(compare_describe(c));
@@ -242,11 +242,11 @@ static int compare(const cli_command *command, comparison *c, const cli_list *op
   if (c->roots.count == 0) return cli_usage_error(command, "give models and then photos");
   if (c->model_names.count == 0) return cli_usage_error(command, "no model before %s", c->roots.items[0]);
   if (c->k < 1) return cli_usage_error(command, "--neighbours must be at least 1");
-  compare_page *page = NULL;
-  int status = c->html ? compare_page_open(c->html, &page) : CLI_OK;
+  cli_page page = {0};
+  int status = c->html ? cli_page_open(c->html, &page) : CLI_OK;
   if (status == CLI_OK) status = cli_open_context(&c->common, &c->session);
-  if (status == CLI_OK) status = measure_all(c, page);
-  compare_page_close(page);
+  if (status == CLI_OK) status = measure_all(c, &page);
+  cli_page_close(&page);
   return status;
 }
 

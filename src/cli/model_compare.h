@@ -3,6 +3,7 @@
 #define KIN_CLI_MODEL_COMPARE_H
 
 #include "cli/cli.h"
+#include "cli/page.h"
 
 #define CLI_NO_CLASS UINT32_MAX
 
@@ -76,12 +77,7 @@ bool compare_is_best(const comparison *c, const compared_model *m, compare_metri
 void compare_print_table(const comparison *c);
 json_t *compare_describe(const comparison *c);
 
-/* The page, written beside `path` under another name until it is complete. */
-typedef struct compare_page compare_page;
-/* Each prints its error and returns an exit status. */
-int compare_page_open(const char *path, compare_page **out);
-int compare_page_write(compare_page *page, const comparison *c);
-/* Release; what wasn't written is removed. */
-void compare_page_close(compare_page *page);
+/* Prints its error and returns an exit status. */
+int compare_page_write(cli_page *page, const comparison *c);
 
 #endif
