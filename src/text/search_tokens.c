@@ -115,17 +115,18 @@ static void put_lower(scanner *s, uint32_t c) {
   kin_bytes_put(&s->token, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
 }
 
-static void pass_word(scanner *s, size_t from, size_t to) {
-  while (from < to) put_lower(s, kin_utf8_next(s->text, &from));
-  pass_on(s, KIN_SEARCH_WORD);
-}
-
 static void end_run(scanner *s) {
   if (s->run) {
     put_lower(s, s->last);
     pass_on(s, s->run == 1 ? KIN_SEARCH_SINGLE : KIN_SEARCH_TAIL);
   }
   s->run = 0;
+}
+
+static void pass_word(scanner *s, size_t from, size_t to) {
+  end_run(s);
+  while (from < to) put_lower(s, kin_utf8_next(s->text, &from));
+  pass_on(s, KIN_SEARCH_WORD);
 }
 
 /* The next character of Chinese, Japanese or Korean, from `at` to `end`. */
