@@ -425,7 +425,7 @@ KIN_API kin_status kin_store_index(kin_store *store, kin_model *model, const cha
 
 typedef struct kin_hit {
   int64_t id;
-  float score; /* cosine */
+  float score; /* cosine, with KIN_STRATEGY_SUM */
   char *path;
   uint32_t width, height; /* of a picture; 0 for a document */
   uint64_t line;          /* of a document: where in it the passage begins, from 1; 0 for a picture */
@@ -435,10 +435,65 @@ typedef struct kin_hit {
 
 typedef struct kin_hits kin_hits;
 
-/* The `k` vectors of the chosen collection nearest to `query` (dim floats, any length), best first, ties by id.
- * Exact. KIN_ERR_MISMATCH for another number of floats, or when no collection is chosen among several. */
-KIN_API kin_status kin_store_search(kin_store *store, const float *query, size_t dim, size_t k, kin_hits **out,
-                                    kin_error *err);
+/* What hits should be like, or unlike: a vector, or an item of the store with the vector that it has there (of a
+ * document the mean of its passages'). Lengths don't matter. */
+typedef struct kin_example {
+  const float *vector; /* [dim]; NULL: that of `item` */
+  int64_t item;
+  double weight; /* below 0: unlike; 0 counts as 1 */
+} kin_example;
+
+/* How several examples make one score for a vector v; u_i is example i at length 1, w_i its weight. */
+typedef enum kin_strategy {
+  KIN_STRATEGY_SUM = 0, /* the cosine of v and the sum of all w_i u_i */
+  KIN_STRATEGY_BEST     /* the largest w_i cos(v, u_i) of the likes, less the largest |w_i| cos(v, u_i) of the
+                         * unlikes where that is above 0; needs a like */
+} kin_strategy;
+
+/* "sum" or "best"; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_strategy_parse(const char *name, kin_strategy *out, kin_error *err);
+
+/* Of which hits at most per_group are shown. */
+typedef enum kin_group {
+  KIN_GROUP_NONE = 0, /* every hit alone: a document has one for each passage */
+  KIN_GROUP_FILE,     /* those of one file */
+  KIN_GROUP_FOLDER    /* those of one folder, not of the folders below it */
+} kin_group;
+
+/* "none", "file" or "folder"; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_group_parse(const char *name, kin_group *out, kin_error *err);
+
+/* What to find (docs/search.md). Zero or NULL members take the default. The steps, in their order: `where` and
+ * `exclude` say which items count; the score ranks them, ties by id; `min_score` ends the list; `group` takes out what
+ * is over per_group; `diversity` reorders the beginning; `offset` hits are skipped and `k` given. */
+typedef struct kin_query {
+  const kin_example *examples;
+  size_t n_examples; /* at least 1 */
+  size_t dim;        /* floats of the examples' vectors; of no account if all are items */
+  kin_strategy strategy;
+  size_t k, offset;       /* hits wanted, and those before them to skip */
+  const char *where;      /* a filter: "width > 1000 and name glob '*.png'" */
+  const int64_t *exclude; /* items that are no hits */
+  size_t n_exclude;
+  bool has_min_score;
+  double min_score; /* the least score of a hit, if has_min_score */
+  kin_group group;
+  size_t per_group; /* default 1 */
+  double diversity; /* 0 to 1: maximal marginal relevance over the first `pool` hits. In turn the hit with the largest
+                     * (1 - diversity) score - diversity * (its largest cosine with those before it) comes next */
+  size_t pool;      /* default 100, at most 10,000 */
+} kin_query;
+
+/* Search the chosen collection, exactly. An empty store has no hits. KIN_ERR_MISMATCH for another number of floats, or
+ * when no collection is chosen among several; KIN_ERR_ARGUMENT for a filter that can't be read (the message names the
+ * column) and examples that are not finite or cancel each other out; KIN_ERR_NOT_FOUND for an example that isn't in the
+ * collection. */
+KIN_API kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **out, kin_error *err);
+
+/* The item of the file at `path` (of a link: what it points to), whether or not the file is still there.
+ * KIN_ERR_NOT_FOUND. */
+KIN_API kin_status kin_store_find_item(kin_store *store, const char *path, int64_t *out, kin_error *err);
+
 KIN_API size_t kin_hits_count(const kin_hits *hits);
 /* Valid until kin_hits_close. */
 KIN_API const kin_hit *kin_hits_get(const kin_hits *hits, size_t i);

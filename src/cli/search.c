@@ -162,7 +162,9 @@ static int search_store(job *j) {
   kin_hits *hits = NULL;
   kin_status status = j->text ? kin_embed_texts(j->session.model, &j->text, 1, &as_query, query, &err)
                               : kin_embed_images(j->session.model, &source, 1, NULL, query, &err);
-  if (status == KIN_OK) status = kin_store_search(j->store, query, dim, o->count, &hits, &err);
+  const kin_example example = {.vector = query};
+  const kin_query what = {.examples = &example, .n_examples = 1, .dim = dim, .k = o->count};
+  if (status == KIN_OK) status = kin_store_find(j->store, &what, &hits, &err);
   free(query);
   if (status != KIN_OK) return cli_failed(&err);
   size_t n = 0;

@@ -104,16 +104,11 @@ typedef struct best_list {
   size_t n, k;
 } best_list;
 
-static bool is_better(kin_match a, kin_match b) {
-  if (a.score != b.score) return a.score > b.score;
-  return a.id < b.id || (a.id == b.id && a.row < b.row);
-}
-
 static void sift_down(best_list *best, kin_match m) {
   size_t at = 0;
   for (size_t child; (child = 2 * at + 1) < best->n; at = child) {
-    if (child + 1 < best->n && is_better(best->heap[child], best->heap[child + 1])) child++;
-    if (!is_better(m, best->heap[child])) break;
+    if (child + 1 < best->n && kin_match_is_better(best->heap[child], best->heap[child + 1])) child++;
+    if (!kin_match_is_better(m, best->heap[child])) break;
     best->heap[at] = best->heap[child];
   }
   best->heap[at] = m;
@@ -121,11 +116,12 @@ static void sift_down(best_list *best, kin_match m) {
 
 static void offer(best_list *best, kin_match m) {
   if (best->n == best->k) {
-    if (is_better(m, best->heap[0])) sift_down(best, m);
+    if (kin_match_is_better(m, best->heap[0])) sift_down(best, m);
     return;
   }
   size_t at = best->n++;
-  for (; at > 0 && is_better(best->heap[(at - 1) / 2], m); at = (at - 1) / 2) best->heap[at] = best->heap[(at - 1) / 2];
+  for (; at > 0 && kin_match_is_better(best->heap[(at - 1) / 2], m); at = (at - 1) / 2)
+    best->heap[at] = best->heap[(at - 1) / 2];
   best->heap[at] = m;
 }
 
@@ -156,11 +152,6 @@ static void scan_task(void *arg, size_t task) {
   }
 }
 
-static int compare_matches(const void *a, const void *b) {
-  const kin_match *x = a, *y = b;
-  return is_better(*x, *y) ? -1 : is_better(*y, *x);
-}
-
 /* Scan with `n` tasks, each keeping `k` in its part of `heaps`; then bring the lists together at the start. */
 static kin_status run_scan(flat_index *flat, scan *s, size_t n, size_t k, kin_match *heaps, size_t *found,
                            kin_error *err) {
@@ -177,7 +168,7 @@ static kin_status run_scan(flat_index *flat, scan *s, size_t n, size_t k, kin_ma
     memmove(heaps + *found, s->best[i].heap, s->best[i].n * sizeof *heaps);
     *found += s->best[i].n;
   }
-  qsort(heaps, *found, sizeof *heaps, compare_matches);
+  qsort(heaps, *found, sizeof *heaps, kin_match_compare);
   return KIN_OK;
 }
 

@@ -25,6 +25,18 @@ typedef struct kin_match {
   float score;
 } kin_match;
 
+/* The order of results. */
+static inline bool kin_match_is_better(kin_match a, kin_match b) {
+  if (a.score != b.score) return a.score > b.score;
+  return a.id < b.id || (a.id == b.id && a.row < b.row);
+}
+
+/* The same for qsort. */
+static inline int kin_match_compare(const void *a, const void *b) {
+  const kin_match *x = (const kin_match *)a, *y = (const kin_match *)b;
+  return kin_match_is_better(*x, *y) ? -1 : kin_match_is_better(*y, *x);
+}
+
 /* Rows that a search may find: bit row % 64 of words[row / 64], for row < rows; no row from `rows` on. */
 typedef struct kin_row_filter {
   const uint64_t *words;

@@ -1,5 +1,6 @@
-/* All of the store's SQL: the schema with its migrations, the statements, and SQLite's errors as ours. */
-#include "store/store.h"
+/* All of the store's SQL but that of filters (where.c): the schema with its migrations, the statements, and SQLite's
+ * errors as ours. */
+#include "store/find.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -175,6 +176,7 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_FIND_PATH] = "SELECT i.id, i.size, i.mtime_ns, i.sha256, v.row,"
                           " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
                           " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.path = ?1",
+    [KIN_SQL_FIND_ITEM] = "SELECT id FROM items WHERE path = ?1",
     /* CROSS: from the hash to the vector; left to itself the planner goes through all vectors. */
     [KIN_SQL_FIND_SHA256] =
         "SELECT i.id, i.width, i.height, v.row, i.path, EXISTS (SELECT 1 FROM passages p WHERE"
@@ -364,6 +366,7 @@ kin_status kin_sql_open(kin_store *store, kin_error *err) {
   if (status == KIN_OK && store->writable && sqlite3_db_readonly(store->db, "main"))
     status = kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
   if (status == KIN_OK) status = kin_sql_add_tokenizer(store, err);
+  if (status == KIN_OK) status = kin_where_add_functions(store, err);
   if (status == KIN_OK) status = migrate_if_older(store, err);
   if (status == KIN_OK) status = read_uuid(store, err);
   if (status != KIN_OK) return status;

@@ -22,6 +22,7 @@ typedef enum kin_sql {
   KIN_SQL_COUNT_ITEMS,
   KIN_SQL_READ_HOLES,
   KIN_SQL_FIND_PATH,
+  KIN_SQL_FIND_ITEM,
   KIN_SQL_FIND_SHA256,
   KIN_SQL_READ_HIT,
   KIN_SQL_ADD_ITEM,
@@ -82,7 +83,7 @@ typedef struct kin_store_encoder {
   void *user;
 } kin_store_encoder;
 
-/* ---- sql.c: the only file with SQL */
+/* ---- sql.c: all SQL but that of filters (where.c) */
 
 /* Open, check or create, and migrate the SQLite file at store->path. */
 kin_status kin_sql_open(kin_store *store, kin_error *err);

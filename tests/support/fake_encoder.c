@@ -78,3 +78,8 @@ void fake_encoder_take_texts(fake_encoder *fake, size_t max_tokens) {
   fake->encoder.count_tokens = fake_encoder_count;
   fake->encoder.max_tokens = max_tokens;
 }
+
+kin_status test_search(kin_store *store, const float *query, size_t dim, size_t k, kin_hits **out, kin_error *err) {
+  const kin_example example = {.vector = query};
+  return kin_store_find(store, &(kin_query){.examples = &example, .n_examples = 1, .dim = dim, .k = k}, out, err);
+}

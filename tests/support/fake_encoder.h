@@ -18,4 +18,7 @@ kin_status fake_encoder_count(void *user, const char *text, size_t size, size_t 
 /* The unit vector of a file with this content. A content that begins with "bad" is refused as KIN_ERR_FORMAT. */
 void fake_encoder_vector(const void *content, size_t size, size_t dim, float *out);
 
+/* kin_store_find with one vector and no more. */
+kin_status test_search(kin_store *store, const float *query, size_t dim, size_t k, kin_hits **out, kin_error *err);
+
 #endif

@@ -83,7 +83,7 @@ static void assert_holds(fixture *f, const fake_encoder *fake, const char *const
     float query[OTHER_DIM];
     kin_hits *hits;
     fake_encoder_vector(contents[i], strlen(contents[i]), dim, query);
-    test_assert_ok(kin_store_search(f->store, query, dim, 100, &hits, &f->err), &f->err);
+    test_assert_ok(test_search(f->store, query, dim, 100, &hits, &f->err), &f->err);
     assert_int_equal(kin_hits_count(hits), n);
     assert_true(kin_hits_get(hits, 0)->score > 0.999f);
     kin_hits_close(hits);
@@ -153,7 +153,7 @@ static void test_choosing(void **state) {
   assert_int_equal(stats.items, 1);
   assert_int_equal(stats.dim, 0);
 
-  kin_status status = kin_store_search(f->store, query, DIM, 1, &hits, &f->err);
+  kin_status status = test_search(f->store, query, DIM, 1, &hits, &f->err);
   test_assert_error(status, KIN_ERR_MISMATCH, &f->err, "/models/fake (24 floats, for pictures and texts)");
   assert_non_null(strstr(f->err.message, "/models/other (40 floats, for pictures)"));
   status = kin_store_select(f->store, &(kin_collection_wish){.image = true}, &f->err);
@@ -163,12 +163,12 @@ static void test_choosing(void **state) {
 
   /* Only one of them takes texts. */
   test_assert_ok(kin_store_select(f->store, &(kin_collection_wish){.text = true}, &f->err), &f->err);
-  test_assert_ok(kin_store_search(f->store, query, DIM, 1, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 1, &hits, &f->err), &f->err);
   kin_hits_close(hits);
   test_assert_ok(kin_store_get_stats(f->store, &stats, &f->err), &f->err);
   assert_string_equal(stats.model_id, "model-a");
   choose(f, &f->b);
-  status = kin_store_search(f->store, query, DIM, 1, &hits, &f->err);
+  status = test_search(f->store, query, DIM, 1, &hits, &f->err);
   test_assert_error(status, KIN_ERR_MISMATCH, &f->err, "/models/other");
 }
 
@@ -218,12 +218,12 @@ static void test_readers_notice_what_other_collections_runs_drop(void **state) {
   update(f, &f->b, NULL);
   test_assert_ok(kin_store_open(f->context, f->path, KIN_STORE_READ, &reader, &f->err), &f->err);
   test_assert_ok(kin_store_select(reader, &(kin_collection_wish){.model_id = "model-a"}, &f->err), &f->err);
-  test_assert_ok(kin_store_search(reader, query, DIM, 5, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(reader, query, DIM, 5, &hits, &f->err), &f->err);
   assert_int_equal(kin_hits_count(hits), 2);
   kin_hits_close(hits);
   drop(f, "a.jpg");
   update(f, &f->b, NULL);
-  test_assert_ok(kin_store_search(reader, query, DIM, 5, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(reader, query, DIM, 5, &hits, &f->err), &f->err);
   assert_int_equal(kin_hits_count(hits), 1);
   kin_hits_close(hits);
   kin_store_close(reader);
@@ -290,7 +290,7 @@ static void test_stores_of_schema_1_go_on(void **state) {
   test_assert_ok(kin_store_open(f->context, f->path, KIN_STORE_READ, &f->store, &f->err), &f->err);
   assert_holds(f, &f->a, (const char *const[]){"y", "z"}, 2);
   fake_encoder_vector("z", 1, DIM, query);
-  test_assert_ok(kin_store_search(f->store, query, DIM, 1, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 1, &hits, &f->err), &f->err);
   const kin_hit *hit = kin_hits_get(hits, 0);
   assert_int_equal(hit->id, 4);
   assert_string_equal(hit->path, "/photos/a.jpg");

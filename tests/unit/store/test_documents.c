@@ -104,7 +104,7 @@ static int compare_strings(const void *a, const void *b) {
 static char *dump(fixture *f) {
   kin_hits *hits;
   float query[DIM] = {1};
-  test_assert_ok(kin_store_search(f->store, query, DIM, 100000, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 100000, &hits, &f->err), &f->err);
   size_t n = kin_hits_count(hits);
   char **lines = calloc(n + 1, sizeof *lines);
   for (size_t i = 0; i < n; i++) {
@@ -277,7 +277,7 @@ static void test_pictures_and_documents(void **state) {
   assert_int_equal(f->progress.done, 1);
   kin_hits *hits;
   float query[DIM] = {1};
-  test_assert_ok(kin_store_search(f->store, query, DIM, 10, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 10, &hits, &f->err), &f->err);
   assert_int_equal(kin_hits_count(hits), 2);
   for (size_t i = 0; i < 2; i++) {
     const kin_hit *hit = kin_hits_get(hits, i);

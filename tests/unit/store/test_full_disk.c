@@ -32,7 +32,7 @@ static size_t count(kin_context *context) {
   kin_hits *hits;
   float query[DIM] = {1};
   test_assert_ok(kin_store_open(context, store_path, KIN_STORE_READ, &store, &err), &err);
-  test_assert_ok(kin_store_search(store, query, DIM, FILES, &hits, &err), &err);
+  test_assert_ok(test_search(store, query, DIM, FILES, &hits, &err), &err);
   size_t n = kin_hits_count(hits);
   kin_hits_close(hits);
   kin_store_close(store);

@@ -90,7 +90,7 @@ static size_t check(const fixture *f, bool complete) {
   size_t times[FILES] = {0}, n;
   test_assert_ok(kin_context_open(&(kin_context_options){.threads = 2}, &context, &err), &err);
   test_assert_ok(kin_store_open(context, f->path, KIN_STORE_READ, &store, &err), &err);
-  test_assert_ok(kin_store_search(store, query, DIM, FILES * 2, &hits, &err), &err);
+  test_assert_ok(test_search(store, query, DIM, FILES * 2, &hits, &err), &err);
   n = kin_hits_count(hits);
   for (size_t i = 0; i < n; i++) {
     const kin_hit *hit = kin_hits_get(hits, i);

@@ -71,7 +71,7 @@ static size_t count(kin_store *store) {
   kin_error err;
   kin_hits *hits;
   float query[DIM] = {1};
-  test_assert_ok(kin_store_search(store, query, DIM, 100000, &hits, &err), &err);
+  test_assert_ok(test_search(store, query, DIM, 100000, &hits, &err), &err);
   size_t n = kin_hits_count(hits);
   kin_hits_close(hits);
   return n;
@@ -190,7 +190,7 @@ static void test_damaged_vectors(void **state) {
   store = open_store(f, KIN_STORE_READ);
   float query[DIM] = {1};
   kin_hits *hits;
-  kin_status status = kin_store_search(store, query, DIM, 3, &hits, &f->err);
+  kin_status status = test_search(store, query, DIM, 3, &hits, &f->err);
   test_assert_error(status, KIN_ERR_FORMAT, &f->err, "row 4 is damaged");
   assert_non_null(strstr(f->err.message, f->vectors));
   kin_store_close(store);

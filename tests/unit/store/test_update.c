@@ -106,7 +106,7 @@ static void assert_holds(fixture *f, const char *name, const char *content) {
   kin_hits *hits;
   char *path = kin_format("%s/%s", f->photos, name);
   fake_encoder_vector(content, strlen(content), DIM, query);
-  test_assert_ok(kin_store_search(f->store, query, DIM, 100000, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 100000, &hits, &f->err), &f->err);
   bool found = false;
   for (size_t i = 0; i < kin_hits_count(hits); i++) {
     const kin_hit *hit = kin_hits_get(hits, i);
@@ -385,10 +385,10 @@ static void test_the_models_place_and_odd_queries(void **state) {
   update(f, (kin_index_options){0});
   float query[DIM + 1] = {1};
   kin_hits *hits;
-  kin_status status = kin_store_search(f->store, query, DIM + 1, 1, &hits, &f->err);
+  kin_status status = test_search(f->store, query, DIM + 1, 1, &hits, &f->err);
   test_assert_error(status, KIN_ERR_MISMATCH, &f->err, "25 floats");
   query[0] = INFINITY;
-  test_assert_error(kin_store_search(f->store, query, DIM, 1, &hits, &f->err), KIN_ERR_ARGUMENT, &f->err, "finite");
+  test_assert_error(test_search(f->store, query, DIM, 1, &hits, &f->err), KIN_ERR_ARGUMENT, &f->err, "finite");
 
   /* The same model in another folder is the same model. */
   f->fake.encoder.model_path = "/models/moved";
@@ -404,7 +404,7 @@ static void test_search_orders_and_limits(void **state) {
   kin_hits *hits;
   float query[DIM];
   fake_encoder_vector("7", 1, DIM, query);
-  test_assert_ok(kin_store_search(f->store, query, DIM, 5, &hits, &f->err), &f->err); /* nothing indexed yet */
+  test_assert_ok(test_search(f->store, query, DIM, 5, &hits, &f->err), &f->err); /* nothing indexed yet */
   assert_int_equal(kin_hits_count(hits), 0);
   assert_null(kin_hits_get(hits, 0));
   kin_hits_close(hits);
@@ -414,13 +414,13 @@ static void test_search_orders_and_limits(void **state) {
   }
   update(f, (kin_index_options){0});
   for (size_t i = 0; i < DIM; i++) query[i] *= 123;
-  test_assert_ok(kin_store_search(f->store, query, DIM, 4, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 4, &hits, &f->err), &f->err);
   assert_int_equal(kin_hits_count(hits), 4);
   assert_non_null(strstr(kin_hits_get(hits, 0)->path, "/7.jpg"));
   for (size_t i = 1; i < 4; i++) assert_true(kin_hits_get(hits, i - 1)->score >= kin_hits_get(hits, i)->score);
   kin_hits_close(hits);
   memset(query, 0, sizeof query);
-  test_assert_ok(kin_store_search(f->store, query, DIM, 3, &hits, &f->err), &f->err);
+  test_assert_ok(test_search(f->store, query, DIM, 3, &hits, &f->err), &f->err);
   assert_true(kin_hits_get(hits, 0)->score == 0 && kin_hits_get(hits, 0)->id < kin_hits_get(hits, 1)->id);
   kin_hits_close(hits);
 }

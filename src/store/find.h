@@ -1,0 +1,74 @@
+/* Answering a kin_query. A kind of store gives the nearest vectors, its files' paths and stored vectors (kin_finder);
+ * how examples make a score (rank.c), groups (groups.c), diversity and pages (find.c) are alike for all. */
+#ifndef KIN_FIND_H
+#define KIN_FIND_H
+
+#include "index/filter.h"
+#include "store/store.h"
+
+typedef struct kin_finder kin_finder;
+
+/* A query at work. */
+typedef struct kin_find {
+  kin_store *store;
+  const kin_finder *finder;
+  const kin_query *query;
+  kin_filter *filter;  /* query->where; NULL: none */
+  size_t dim;          /* of the collection; 0: there is none, hence no hits */
+  uint64_t population; /* no more vectors than these can be hits */
+  kin_row_filter rows; /* of a store in SQLite: those that the filter and the exclusions leave ... */
+  uint64_t *words;     /* ... if it isn't NULL */
+} kin_find;
+
+struct kin_finder {
+  /* Take on one state of the store for all that follows, and set dim and population. */
+  kin_status (*begin)(kin_find *f, kin_error *err);
+  void (*end)(kin_find *f); /* also after begin failed */
+  /* For each of n unit vectors the k best under the filter, as kin_index_search gives them. */
+  kin_status (*search)(kin_find *f, const float *vectors, size_t n, size_t k, kin_match *out, size_t *n_out,
+                       kin_error *err);
+  /* The unit vectors of n matches of search, into out[n][dim]. */
+  kin_status (*read_vectors)(kin_find *f, const kin_match *matches, size_t n, float *out, kin_error *err);
+  /* The sum of an item's vectors into out[dim]. KIN_ERR_NOT_FOUND. */
+  kin_status (*read_item)(kin_find *f, int64_t id, double *out, kin_error *err);
+  /* All but the scores of a hit, its strings in new memory. */
+  kin_status (*fill)(kin_find *f, const kin_match *match, kin_hit *out, kin_error *err);
+};
+
+/* The one of a store in SQLite. */
+extern const kin_finder kin_sql_finder;
+
+/* ---- rank.c */
+
+/* The best matches of a query. Any number of them is the beginning of any larger number. */
+typedef struct kin_ranking {
+  kin_find *find;
+  float *vectors; /* unit: the likes, then the unlikes; with KIN_STRATEGY_SUM one */
+  double *weights;
+  size_t n_likes, n_unlikes;
+  kin_match *matches;
+  size_t n;
+  bool complete; /* there are no more */
+} kin_ranking;
+
+kin_status kin_ranking_open(kin_find *f, kin_ranking *out, kin_error *err);
+void kin_ranking_close(kin_ranking *ranking);
+/* Make the best `wanted` matches known, or all there are. */
+kin_status kin_ranking_extend(kin_ranking *ranking, size_t wanted, kin_error *err);
+
+/* ---- groups.c: counts by name */
+
+typedef struct kin_groups kin_groups;
+kin_groups *kin_groups_new(void);
+void kin_groups_free(kin_groups *groups);
+/* Count one more of the group `name`; *out tells how many that makes. False: out of memory. */
+bool kin_groups_count(kin_groups *groups, const void *name, size_t size, size_t *out);
+
+/* ---- where.c */
+
+/* A statement that gives the rows of collection ?1 whose items pass the filter, its values bound. Finalise it. */
+kin_status kin_where_prepare(kin_store *store, const kin_filter *filter, sqlite3_stmt **out, kin_error *err);
+/* Let SQL call path_name(path) and path_folder(path). */
+kin_status kin_where_add_functions(kin_store *store, kin_error *err);
+
+#endif
