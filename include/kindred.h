@@ -301,6 +301,11 @@ KIN_API kin_status kin_vector_writer_commit(kin_vector_writer *writer, kin_error
 /* Release; what wasn't committed is removed. */
 KIN_API void kin_vector_writer_close(kin_vector_writer *writer);
 
+/* Read a two-dimensional .npy file of little-endian float16, float32 or float64, in either order of storing, into a
+ * new array out[*n][*dim], to be released with free(). KIN_ERR_IO, KIN_ERR_FORMAT (damaged, empty, another shape),
+ * KIN_ERR_UNSUPPORTED (another type). */
+KIN_API kin_status kin_npy_read(const char *path, float **out, size_t *n, size_t *dim, kin_error *err);
+
 /* ----------------------------------------------------------------- store */
 
 /* Items (files) and their vectors on disk: a SQLite file, and beside it one file of vectors for each
@@ -498,6 +503,23 @@ KIN_API size_t kin_hits_count(const kin_hits *hits);
 /* Valid until kin_hits_close. */
 KIN_API const kin_hit *kin_hits_get(const kin_hits *hits, size_t i);
 KIN_API void kin_hits_close(kin_hits *hits);
+
+/* A vector of the chosen collection and what it is of; all valid until the call that gave it returns. */
+typedef struct kin_stored {
+  int64_t id;
+  const float *vector; /* [dim], of length 1 */
+  const char *path;
+  int64_t mtime_ns;       /* of the file, since 1970, when it was indexed */
+  uint32_t width, height; /* of a picture; 0 for a document */
+  uint64_t line, offset;  /* of a document, as in kin_hit; 0 for a picture */
+  const char *passage;    /* likewise; NULL for a picture */
+} kin_stored;
+
+/* Visit every vector of the chosen collection, sorted by path and place in the file, as of one moment. `visit` returns
+ * false to stop: KIN_ERR_CANCELLED. It must not use the store. KIN_ERR_MISMATCH when no collection is chosen among
+ * several; an empty store is visited without a call. */
+KIN_API kin_status kin_store_each(kin_store *store, bool (*visit)(void *user, const kin_stored *item), void *user,
+                                  kin_error *err);
 
 /* --------------------------------------------------------------- analyse */
 

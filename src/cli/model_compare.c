@@ -1,6 +1,8 @@
 /* kindred model compare: which model suits these photos. */
 #include "cli/model_compare.h"
 
+#include "cli/vectors_input.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,23 +92,6 @@ static int check_models(comparison *c) {
 
 /* ---------------------------------------------------------------- photos */
 
-/* The class of a photo: the first folder below the operand that it was found under, or, where there are several
- * operands, the folder it lies in. *out NULL: none. False for lack of memory. */
-static bool find_class(const comparison *c, const char *path, const char *root, char **out) {
-  const char *below = path + strlen(root);
-  while (*below == '/') below++;
-  const char *slash = strchr(below, '/');
-  *out = NULL;
-  if (slash) return (*out = strndup(below, (size_t)(slash - below))) != NULL;
-  if (c->roots.count < 2) return true;
-  const char *end = strrchr(path, '/');
-  while (end && end > path && end[-1] == '/') end--;
-  const char *begin = end;
-  while (begin && begin > path && begin[-1] != '/') begin--;
-  if (!end || begin == end || strspn(begin, ".") >= (size_t)(end - begin)) return true;
-  return (*out = strndup(begin, (size_t)(end - begin))) != NULL;
-}
-
 static bool add_photo(comparison *c, const char *path, const char *root) {
   if (c->n_photos == c->photo_capacity) {
     size_t capacity = c->photo_capacity ? 2 * c->photo_capacity : 256;
@@ -124,7 +109,7 @@ static bool add_photo(comparison *c, const char *path, const char *root) {
     photo->shown += strlen(root);
     while (*photo->shown == '/') photo->shown++;
   }
-  return find_class(c, path, root, &photo->class_name);
+  return cli_class_of_path(path, root, c->roots.count > 1, &photo->class_name);
 }
 
 static int find_photos(comparison *c) {

@@ -23,4 +23,7 @@ kin_status kin_embed_scatter(const kin_model *model, const kin_outcome *outcomes
 kin_status kin_embed_report(const kin_embed_options *options, size_t first, size_t n, const kin_outcome *outcomes,
                             kin_error *err);
 
+/* Tokens of a document's text with all that `model` (a kin_model) puts around it. */
+kin_status kin_count_document_tokens(void *model, const char *text, size_t size, size_t *out, kin_error *err);
+
 #endif

@@ -105,3 +105,22 @@ kin_status kin_embed_texts(kin_model *model, const char *const *texts, size_t n,
   free(b.rows);
   return status;
 }
+
+kin_status kin_count_document_tokens(void *user, const char *text, size_t size, size_t *out, kin_error *err) {
+  const kin_model *model = user;
+  const char *prompt = kin_model_prompt(model, KIN_TEXT_DOCUMENT);
+  size_t prompt_size = strlen(prompt);
+  int32_t *ids = NULL;
+  *out = 0;
+  char *prompted = prompt_size ? kin_array(prompt_size + size, 1) : NULL;
+  if (prompt_size && !prompted) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a text");
+  if (prompted) {
+    memcpy(prompted, prompt, prompt_size);
+    memcpy(prompted + prompt_size, text, size);
+  }
+  kin_status status =
+      kin_tokenize(kin_model_tokenizer(model), prompted ? prompted : text, prompt_size + size, 0, &ids, out, err);
+  free(ids);
+  free(prompted);
+  return status;
+}

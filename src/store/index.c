@@ -1,9 +1,9 @@
 /* kin_store_index: an update with a model as the encoder. */
+#include "embed/embed.h"
 #include "model/model.h"
 #include "store/store.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static kin_status embed_with_model(void *user, const kin_image_source *images, size_t n,
                                    const kin_embed_options *options, float *out, kin_error *err) {
@@ -13,25 +13,6 @@ static kin_status embed_with_model(void *user, const kin_image_source *images, s
 static kin_status embed_texts_with_model(void *user, const char *const *texts, size_t n,
                                          const kin_embed_options *options, float *out, kin_error *err) {
   return kin_embed_texts(user, texts, n, options, out, err);
-}
-
-static kin_status count_tokens_with_model(void *user, const char *text, size_t size, size_t *out, kin_error *err) {
-  const kin_model *model = user;
-  const char *prompt = kin_model_prompt(model, KIN_TEXT_DOCUMENT);
-  size_t prompt_size = strlen(prompt);
-  int32_t *ids = NULL;
-  *out = 0;
-  char *prompted = prompt_size ? kin_array(prompt_size + size, 1) : NULL;
-  if (prompt_size && !prompted) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a text");
-  if (prompted) {
-    memcpy(prompted, prompt, prompt_size);
-    memcpy(prompted + prompt_size, text, size);
-  }
-  kin_status status =
-      kin_tokenize(kin_model_tokenizer(model), prompted ? prompted : text, prompt_size + size, 0, &ids, out, err);
-  free(ids);
-  free(prompted);
-  return status;
 }
 
 kin_status kin_store_index(kin_store *store, kin_model *model, const char *const *paths, size_t n_paths,
@@ -46,7 +27,7 @@ kin_status kin_store_index(kin_store *store, kin_model *model, const char *const
                                .has_text = info.has_text,
                                .embed = embed_with_model,
                                .embed_texts = embed_texts_with_model,
-                               .count_tokens = count_tokens_with_model,
+                               .count_tokens = kin_count_document_tokens,
                                .max_tokens = info.text_context,
                                .user = model};
   kin_status status = kin_store_update(store, &encoder, paths, n_paths, options, out, err);
