@@ -428,14 +428,29 @@ typedef struct kin_index_options {
 KIN_API kin_status kin_store_index(kin_store *store, kin_model *model, const char *const *paths, size_t n_paths,
                                    const kin_index_options *options, kin_index_progress *out, kin_error *err);
 
+/* A picture and what it is called: a caption for each column (a language, say), some of them NULL, but not all. */
+typedef struct kin_captioned {
+  const char *path;
+  const char *const *captions; /* [columns] */
+} kin_captioned;
+
+/* Remember captions for searching words. They stay until others are given for the file or it is dropped, and stand
+ * beside those that indexing finds by itself: in a text file beside a picture (photo.jpg.txt or photo.txt), and as
+ * IPTC's and XMP's title, description, headline and keywords in it. *set (may be NULL) tells how many of the files are
+ * in the store; the others are passed over. The store must be open for writing. */
+KIN_API kin_status kin_store_set_captions(kin_store *store, const kin_captioned *items, size_t n, size_t columns,
+                                          size_t *set, kin_error *err);
+
 typedef struct kin_hit {
   int64_t id;
-  float score; /* cosine, with KIN_STRATEGY_SUM */
+  float score; /* of examples the cosine, with KIN_STRATEGY_SUM; of words BM25; of both what the fusion gives */
   char *path;
   uint32_t width, height; /* of a picture; 0 for a document */
   uint64_t line;          /* of a document: where in it the passage begins, from 1; 0 for a picture */
   uint64_t offset;        /* likewise in bytes from the file's start, of that line, record or paragraph */
   char *passage;          /* of a document: the text that was embedded, UTF-8; NULL for a picture */
+  size_t vector_rank;     /* with examples and words: its place by the examples, from 1; 0: not among their first */
+  size_t bm25_rank;       /* likewise by the words */
 } kin_hit;
 
 typedef struct kin_hits kin_hits;
@@ -468,13 +483,24 @@ typedef enum kin_group {
 /* "none", "file" or "folder"; KIN_ERR_ARGUMENT for another name. */
 KIN_API kin_status kin_group_parse(const char *name, kin_group *out, kin_error *err);
 
+/* How the two lists of a query with examples and words become one. Of each list the first 1,000 count. */
+typedef enum kin_fusion {
+  KIN_FUSION_RANK = 0, /* reciprocal rank fusion: the sum over both lists of 1 / (60 + rank), ranks from 1 */
+  KIN_FUSION_WEIGHTED  /* vector_weight times the score by the examples plus the rest to 1 times BM25, each scaled so
+                        * that  its list goes from 0 to 1; what isn't in a list has 0 there */
+} kin_fusion;
+
 /* What to find (docs/search.md). Zero or NULL members take the default. The steps, in their order: `where` and
  * `exclude` say which items count; the score ranks them, ties by id; `min_score` ends the list; `group` takes out what
  * is over per_group; `diversity` reorders the beginning; `offset` hits are skipped and `k` given. */
 typedef struct kin_query {
   const kin_example *examples;
-  size_t n_examples; /* at least 1 */
-  size_t dim;        /* floats of the examples' vectors; of no account if all are items */
+  size_t n_examples;    /* at least 1, or there are words */
+  const char *words;    /* search these in names, captions and passages, ranked by BM25: any of them, "quoted" ones as a
+                         * phrase; alone, or along with the examples. NULL: none */
+  kin_fusion fusion;    /* of examples and words */
+  double vector_weight; /* 0 to 1, with KIN_FUSION_WEIGHTED */
+  size_t dim;           /* floats of the examples' vectors; of no account if all are items */
   kin_strategy strategy;
   size_t k, offset;       /* hits wanted, and those before them to skip */
   const char *where;      /* a filter: "width > 1000 and name glob '*.png'" */
@@ -589,12 +615,6 @@ KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *se
  * the captions. */
 
 #define KIN_ALIGN_MAX_COLUMNS 8
-
-/* A picture and what it is called: a caption for each column (a language, say), some of them NULL, but not all. */
-typedef struct kin_captioned {
-  const char *path;
-  const char *const *captions; /* [columns] */
-} kin_captioned;
 
 typedef enum kin_align_method {
   KIN_ALIGN_KERNEL = 0, /* on the Gaussian kernel: likeness to each picture learnt from, which the bridge then holds */

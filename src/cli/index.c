@@ -1,4 +1,5 @@
 /* kindred index: embed what is new or changed below folders into a store. */
+#include "cli/captions.h"
 #include "cli/cli.h"
 #include "embed/path_json.h"
 
@@ -9,7 +10,7 @@
 typedef struct index_options {
   cli_common common;
   cli_list exclude;
-  const char *store, *text_model, *text_column;
+  const char *store, *text_model, *text_column, *captions;
   bool follow, hidden, documents;
   int64_t since;
   size_t batch;
@@ -21,7 +22,9 @@ typedef struct job {
   cli_session text; /* its model is --text-model's, if that is given */
   kin_store *store;
   const char *model_dir;
-  uint64_t total; /* files, counted beforehand for the progress bar; 0: not counted */
+  cli_captions captions;
+  size_t captioned; /* files of the store that have some of these */
+  uint64_t total;   /* files, counted beforehand for the progress bar; 0: not counted */
   char remembered[sizeof((kin_store_stats *)0)->model_path];
 } job;
 
@@ -89,6 +92,7 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
     json_t *out = json_pack("{sI sI sI sI sI sf}", "found", (json_int_t)p->found, "embedded", (json_int_t)p->done,
                             "unchanged", (json_int_t)p->unchanged, "removed", (json_int_t)p->removed, "failed",
                             (json_int_t)p->failed, "seconds", seconds);
+    if (out && o->captions) json_object_set_new(out, "captions", json_integer((json_int_t)j->captioned));
     if (out && !(kin_json_set_text(out, "store", o->store) && kin_json_set_text(out, "model", j->model_dir))) {
       json_decref(out);
       out = NULL;
@@ -100,6 +104,10 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
   printf("%s embedded, %s unchanged, %s removed, %s failed", cli_group_digits(p->done, done),
          cli_group_digits(p->unchanged, unchanged), cli_group_digits(p->removed, removed),
          cli_group_digits(p->failed, failed));
+  if (o->captions) {
+    char captions[32];
+    printf(", %s with captions", cli_group_digits(j->captioned, captions));
+  }
   printf("; %.1f s", seconds);
   if (p->done && seconds > 0)
     printf(", %.1f %s/s", (double)p->done / seconds, content_of(j) == KIN_CONTENT_PICTURES ? "photos" : "files");
@@ -165,6 +173,9 @@ static int index_paths(job *j, const cli_list *paths) {
               paths->count > 1 ? " and the other paths" : "");
     return CLI_FAILED;
   }
+  if (o->captions && kin_store_set_captions(j->store, j->captions.items, j->captions.n, j->captions.n_columns,
+                                            &j->captioned, &err) != KIN_OK)
+    return cli_failed(&err);
   int status = print_summary(j, &progress, cli_now() - start);
   return status == CLI_OK && progress.failed ? CLI_SKIPPED : status;
 }
@@ -174,8 +185,9 @@ static int index_command(const cli_command *command, const index_options *o, con
   job *j = calloc(1, sizeof *j);
   if (!j) return CLI_FAILED;
   j->options = o;
-  int status = open_all(command, j);
+  int status = o->captions && !cli_captions_read(o->captions, &j->captions) ? CLI_FAILED : open_all(command, j);
   if (status == CLI_OK) status = index_paths(j, paths);
+  cli_captions_free(&j->captions);
   kin_store_close(j->store);
   kin_model_close(j->text.model);
   cli_session_close(&j->session);
@@ -192,6 +204,8 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"documents", 0, CLI_FLAG, &o.documents, NULL, "take text files too, with a model that has both towers"},
       {"text-column", 0, CLI_TEXT, &o.text_column, "NAME",
        "take .csv files: the text is in this column, or in the\nN-th of a file without a header"},
+      {"captions", 0, CLI_TEXT, &o.captions, "FILE",
+       "remember captions to search words in: a .csv file\nwith the columns path and caption, or a .jsonl file"},
       {"exclude", 'x', CLI_LIST, &o.exclude, "GLOB", "leave out matching names or paths; may be given\nagain"},
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
@@ -221,7 +235,9 @@ const cli_command cli_command_index = {
                "node_modules, @eaDir and System Volume Information are skipped. Exit status 3 if\n"
                "some files couldn't be read. A store keeps a collection of vectors for each\n"
                "model that it was indexed with (kindred collections); without --model the only\n"
-               "one's is used.",
+               "one's is used. Words are searched in file and folder names, in the passages, and\n"
+               "in captions: a .txt beside a picture (photo.jpg.txt or photo.txt), titles,\n"
+               "descriptions and keywords inside it (IPTC, XMP), and those of --captions.",
     .examples = "  kindred index --model models/clip-vit-base-patch32 ~/Photos\n"
                 "  kindred index ~/Photos                            # again: only what changed\n"
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"

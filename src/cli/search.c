@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WEIGHT_UNSET -1
+
 typedef struct search_options {
   cli_common common;
   const char *store, *image, *text_model;
-  bool remember;
+  bool remember, bm25, hybrid;
   size_t count;
-  double min_score;
+  double min_score, weight;
 } search_options;
 
 typedef struct job {
@@ -39,6 +41,8 @@ static int open_query(const cli_command *command, job *j) {
   const search_options *o = j->options;
   kin_error err;
   kin_collection_wish wish = {.image = !j->text, .text = j->text != NULL};
+  if (o->bm25 && !o->common.model) /* words need no vector */
+    return kin_store_select(j->store, &(kin_collection_wish){0}, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
   const char *name = o->text_model ? o->text_model : o->common.model;
   kin_pooling pooling = o->text_model ? KIN_POOLING_DEFAULT : o->common.pooling;
   int status = name ? cli_open_model(name, pooling, &j->session) : CLI_OK;
@@ -119,17 +123,32 @@ static void put_passage(const kin_hit *hit) {
   cli_put_text(line);
 }
 
-static void print_hits(const kin_hits *hits, size_t n) {
+/* A place in one of the two lists of a hybrid search. */
+static void print_rank(size_t rank) {
+  if (rank)
+    printf("%5zu  ", rank);
+  else
+    printf("    -  ");
+}
+
+static void print_hits(const kin_hits *hits, size_t n, bool hybrid) {
+  if (hybrid && n) printf("rank    score  vector  bm25\n");
   for (size_t i = 0; i < n; i++) {
     const kin_hit *hit = kin_hits_get(hits, i);
     printf("%4zu  %7.4f  ", i + 1, (double)hit->score);
+    if (hybrid) print_rank(hit->vector_rank), print_rank(hit->bm25_rank);
     cli_put_text(hit->path);
     if (hit->passage) put_passage(hit);
     putchar('\n');
   }
 }
 
-static json_t *describe(const kin_hits *hits, size_t n) {
+/* null: not in that list. */
+static json_t *rank_value(size_t rank) {
+  return rank ? json_integer((json_int_t)rank) : json_null();
+}
+
+static json_t *describe(const kin_hits *hits, size_t n, bool hybrid) {
   json_t *results = json_array();
   bool ok = results != NULL;
   for (size_t i = 0; i < n && ok; i++) {
@@ -141,6 +160,9 @@ static json_t *describe(const kin_hits *hits, size_t n) {
       ok = json_object_set_new(entry, "line", json_integer((json_int_t)hit->line)) == 0 &&
            json_object_set_new(entry, "offset", json_integer((json_int_t)hit->offset)) == 0 &&
            json_object_set_new(entry, "passage", json_string(hit->passage)) == 0;
+    if (ok && hybrid)
+      ok = json_object_set_new(entry, "vector_rank", rank_value(hit->vector_rank)) == 0 &&
+           json_object_set_new(entry, "bm25_rank", rank_value(hit->bm25_rank)) == 0;
     ok = json_array_append_new(results, entry) == 0 && ok;
   }
   if (ok) return json_pack("{so}", "results", results);
@@ -150,8 +172,8 @@ static json_t *describe(const kin_hits *hits, size_t n) {
 
 static int search_store(job *j) {
   const search_options *o = j->options;
-  size_t dim = j->session.info.dim;
-  float *query = calloc(dim, sizeof *query);
+  size_t dim = o->bm25 ? 0 : j->session.info.dim;
+  float *query = calloc(dim + 1, sizeof *query);
   if (!query) {
     cli_error("out of memory");
     return CLI_FAILED;
@@ -160,10 +182,19 @@ static int search_store(job *j) {
   kin_image_source source = {.path = o->image};
   const kin_embed_options as_query = {.role = KIN_TEXT_QUERY};
   kin_hits *hits = NULL;
-  kin_status status = j->text ? kin_embed_texts(j->session.model, &j->text, 1, &as_query, query, &err)
-                              : kin_embed_images(j->session.model, &source, 1, NULL, query, &err);
+  kin_status status = KIN_OK;
+  if (j->text && !o->bm25)
+    status = kin_embed_texts(j->session.model, &j->text, 1, &as_query, query, &err);
+  else if (!j->text)
+    status = kin_embed_images(j->session.model, &source, 1, NULL, query, &err);
   const kin_example example = {.vector = query};
-  const kin_query what = {.examples = &example, .n_examples = 1, .dim = dim, .k = o->count};
+  const kin_query what = {.examples = &example,
+                          .n_examples = o->bm25 ? 0 : 1,
+                          .dim = dim,
+                          .words = o->bm25 || o->hybrid ? j->text : NULL,
+                          .fusion = o->weight >= 0 ? KIN_FUSION_WEIGHTED : KIN_FUSION_RANK,
+                          .vector_weight = o->weight,
+                          .k = o->count};
   if (status == KIN_OK) status = kin_store_find(j->store, &what, &hits, &err);
   free(query);
   if (status != KIN_OK) return cli_failed(&err);
@@ -171,9 +202,9 @@ static int search_store(job *j) {
   while (n < kin_hits_count(hits) && (double)kin_hits_get(hits, n)->score >= o->min_score) n++;
   int result = CLI_OK;
   if (o->common.json)
-    result = cli_print_json(describe(hits, n));
+    result = cli_print_json(describe(hits, n, o->hybrid));
   else
-    print_hits(hits, n);
+    print_hits(hits, n, o->hybrid);
   kin_hits_close(hits);
   return result;
 }
@@ -184,6 +215,12 @@ static int search(const cli_command *command, const search_options *o, const cli
     return cli_usage_error(command, "search for what? give a text or --image FILE");
   if (o->image && o->text_model) return cli_usage_error(command, "--text-model is for text queries");
   if (o->remember && !o->text_model) return cli_usage_error(command, "remember what? give --text-model DIR");
+  if (o->bm25 && o->hybrid) return cli_usage_error(command, "--hybrid has --bm25 in it: give one of them");
+  if ((o->bm25 || o->hybrid) && !operands->count) return cli_usage_error(command, "search for which words?");
+  if (o->bm25 && o->text_model) return cli_usage_error(command, "--bm25 needs no --text-model");
+  if (o->weight != WEIGHT_UNSET && !o->hybrid) return cli_usage_error(command, "--weight is for --hybrid");
+  if (o->weight != WEIGHT_UNSET && !(o->weight >= 0 && o->weight <= 1))
+    return cli_usage_error(command, "--weight goes from 0 (words only) to 1 (vectors only)");
   if (operands->count > 1) return cli_usage_error(command, "more than one text; put the words in quotes");
   if (o->count == 0) return cli_usage_error(command, "-n must be at least 1");
   job *j = calloc(1, sizeof *j);
@@ -200,11 +237,16 @@ static int search(const cli_command *command, const search_options *o, const cli
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
-  search_options o = {.store = "./kindred.db", .count = 10, .min_score = -2};
+  search_options o = {.store = "./kindred.db", .count = 10, .min_score = -2, .weight = WEIGHT_UNSET};
   const cli_option options[] = {
       {"image", 'i', CLI_TEXT, &o.image, "FILE", "search for what looks like this photo"},
       {"count", 'n', CLI_COUNT, &o.count, "N", "results at most (default: 10)"},
       {"min-score", 0, CLI_NUMBER, &o.min_score, "X", "only results with at least this cosine"},
+      {"bm25", 0, CLI_FLAG, &o.bm25, NULL,
+       "search for words, in names, captions and documents,\nranked by BM25; needs no model"},
+      {"hybrid", 0, CLI_FLAG, &o.hybrid, NULL, "search both ways, and fuse the two lists by rank"},
+      {"weight", 0, CLI_NUMBER, &o.weight, "X",
+       "with --hybrid: fuse by scaled scores, the vectors'\ncounting X, the words' 1 - X"},
       {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
        "embed the text with this model, whose vectors share\nthe space of the store's; the first one is\nremembered"},
       {"remember", 0, CLI_FLAG, &o.remember, NULL, "remember --text-model instead of the one before"},
@@ -228,9 +270,13 @@ const cli_command cli_command_search = {
                "--model the model that the store was made with is used. A store that holds\n"
                "vectors of several models has a collection of each: the one that can answer is\n"
                "asked, or the one that --model names. With a text model (--text-model) a\n"
-               "collection of CLIP's can be asked in other languages.",
+               "collection of CLIP's can be asked in other languages. With --bm25 any of the\n"
+               "words is searched for, \"quoted\" ones as a phrase, by overlapping pairs of\n"
+               "characters in Chinese, Japanese and Korean; --hybrid shows the ranks in both lists.",
     .examples = "  kindred search \"a snowy road\"\n"
                 "  kindred search --image cat.jpg -n 20\n"
                 "  kindred search --text-model clip-multilingual \"사람이 없는 도로\"\n"
+                "  kindred search --bm25 'report \"annual meeting\"'\n"
+                "  kindred search --hybrid \"도로\"\n"
                 "  kindred search \"a red car\" --min-score 0.25 --json | jq -r '.results[].path'\n",
     .run = run};

@@ -6,8 +6,6 @@
 
 #define DEFAULT_BATCH 16
 #define MAX_BATCH 65536
-/* Files that only moved or were touched are cheap: so many of them share a commit. */
-#define MAX_OPERATIONS 256
 
 kin_status kin_update_init(kin_update *u, kin_error *err) {
   u->batch = u->options.batch ? u->options.batch : DEFAULT_BATCH;
@@ -168,6 +166,8 @@ static kin_status write_candidate(kin_update *u, kin_candidate *c, kin_error *er
     status = write_picture(u, c, err);
   }
   u->operations++;
+  if (!c->same) c->described = false;
+  if (status == KIN_OK && !c->format) status = kin_update_captions(u, c, err);
   return status == KIN_OK ? u->catalogue->mark_seen(u, c, err) : status;
 }
 
@@ -187,7 +187,7 @@ kin_status kin_update_flush(kin_update *u, kin_error *err) {
   if (status == KIN_OK) status = write_candidates(u, err);
   if (status == KIN_OK) status = kin_update_documents(u, err);
   clear_candidates(u);
-  size_t most = u->walk.kinds & KIN_WALK_PICTURES ? MAX_OPERATIONS : u->batch;
+  size_t most = u->walk.kinds & KIN_WALK_PICTURES ? KIN_OPERATIONS : u->batch;
   if (status == KIN_OK && (n_embedded || u->operations >= most) && u->catalogue->is_due(u))
     status = kin_update_commit(u, err);
   return status == KIN_OK ? kin_update_report(u, err) : status;

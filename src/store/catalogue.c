@@ -23,6 +23,9 @@ static kin_status find_one(kin_update *u, kin_candidate *c, kin_error *err) {
   if (sha256) memcpy(c->known_sha256, sha256, sizeof c->known_sha256);
   c->indexed = sqlite3_column_type(s, 4) != SQLITE_NULL;
   c->seen = sqlite3_column_int(s, 5);
+  c->described = sqlite3_column_int(s, 6);
+  c->sidecar_size = sqlite3_column_int64(s, 7);
+  c->sidecar_mtime_ns = sqlite3_column_int64(s, 8);
   sqlite3_reset(s);
   return KIN_OK;
 }
@@ -187,6 +190,16 @@ static kin_status copy_passages(kin_update *u, kin_candidate *c, kin_error *err)
   return status;
 }
 
+static kin_status write_captions(kin_update *u, const kin_candidate *c, const kin_caption_news *news, kin_error *err) {
+  kin_status status = KIN_OK;
+  if (news->has_sidecar)
+    status = kin_sql_run(u->store, KIN_SQL_SET_SIDECAR, err, "isii", c->item, news->sidecar, news->sidecar_size,
+                         news->sidecar_mtime_ns);
+  if (status != KIN_OK || !news->has_embedded) return status;
+  status = kin_sql_run(u->store, KIN_SQL_SET_EMBEDDED, err, "is", c->item, news->embedded);
+  return status == KIN_OK ? kin_sql_run(u->store, KIN_SQL_SET_DESCRIBED, err, "i", c->item) : status;
+}
+
 static kin_status touch(kin_update *u, const kin_candidate *c, kin_error *err) {
   return kin_sql_run(u->store, KIN_SQL_TOUCH_ITEM, err, "iii", c->item, (int64_t)c->size, c->mtime_ns);
 }
@@ -248,6 +261,7 @@ const kin_catalogue kin_sql_catalogue = {.start = start,
                                          .write_vector = write_vector,
                                          .copy_passages = copy_passages,
                                          .complete = mark_seen,
+                                         .write_captions = write_captions,
                                          .touch = touch,
                                          .drop = drop,
                                          .leave = leave,

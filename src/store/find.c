@@ -1,6 +1,7 @@
 /* kin_store_find: the ranking, then groups, diversity and the page asked for. */
 #include "store/find.h"
 
+#include "index/fusion.h"
 #include "kernel/kernel.h"
 
 #include <math.h>
@@ -161,7 +162,8 @@ static kin_status diversify_selection(kin_find *f, selection *s, kin_error *err)
 
 /* ----------------------------------------------------------------------- answers */
 
-static kin_status fill_hits(kin_find *f, const kin_match *matches, size_t n, kin_hits **out, kin_error *err) {
+static kin_status fill_hits(const kin_ranking *r, const kin_match *matches, size_t n, kin_hits **out, kin_error *err) {
+  kin_find *f = r->find;
   if (n > SIZE_MAX / sizeof(kin_hit) / 2) return out_of_memory(f, n, err);
   kin_hits *hits = malloc(sizeof *hits + n * sizeof *hits->hits);
   if (!hits) return out_of_memory(f, n, err);
@@ -171,6 +173,8 @@ static kin_status fill_hits(kin_find *f, const kin_match *matches, size_t n, kin
     status = f->finder->fill(f, &matches[hits->n], hit, err);
     if (status != KIN_OK) break;
     hit->score = matches[hits->n].score;
+    hit->vector_rank = kin_rank_of((kin_ranked){r->near, r->n_near}, &matches[hits->n]);
+    hit->bm25_rank = kin_rank_of((kin_ranked){r->worded, r->n_worded}, &matches[hits->n]);
     hits->n++;
   }
   if (status == KIN_OK)
@@ -198,14 +202,18 @@ static kin_status answer(kin_find *f, kin_hits **out, kin_error *err) {
   if (status == KIN_OK) status = diversify_selection(f, &s, err);
   size_t n = s.n > first ? s.n - first : 0;
   if (n > f->query->k) n = f->query->k;
-  if (status == KIN_OK) status = fill_hits(f, n ? s.matches + first : NULL, n, out, err);
+  if (status == KIN_OK) status = fill_hits(&ranking, n ? s.matches + first : NULL, n, out, err);
   kin_ranking_close(&ranking);
   free(s.matches);
   return status;
 }
 
 static kin_status check_query(const kin_query *q, kin_error *err) {
-  if (!q->n_examples) return kin_fail(err, KIN_ERR_ARGUMENT, "the query is empty");
+  if (!q->n_examples && !q->words) return kin_fail(err, KIN_ERR_ARGUMENT, "the query is empty");
+  if ((unsigned)q->fusion > KIN_FUSION_WEIGHTED)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "fusion %d is unknown", (int)q->fusion);
+  if (q->fusion == KIN_FUSION_WEIGHTED && !(q->vector_weight >= 0 && q->vector_weight <= 1))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "a weight of %g: it goes from 0 to 1", q->vector_weight);
   if ((unsigned)q->strategy > KIN_STRATEGY_BEST)
     return kin_fail(err, KIN_ERR_ARGUMENT, "strategy %d is unknown", (int)q->strategy);
   if ((unsigned)q->group > KIN_GROUP_FOLDER)

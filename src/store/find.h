@@ -27,6 +27,9 @@ struct kin_finder {
   /* For each of n unit vectors the k best under the filter, as kin_index_search gives them. */
   kin_status (*search)(kin_find *f, const float *vectors, size_t n, size_t k, kin_match *out, size_t *n_out,
                        kin_error *err);
+  /* The `most` best under the filter for the words of `text`, by BM25, best first, into a new array. */
+  kin_status (*search_words)(kin_find *f, const char *text, size_t most, kin_match **out, size_t *n_out,
+                             kin_error *err);
   /* The unit vectors of n matches of search, into out[n][dim]. */
   kin_status (*read_vectors)(kin_find *f, const kin_match *matches, size_t n, float *out, kin_error *err);
   /* The sum of an item's vectors into out[dim]. KIN_ERR_NOT_FOUND. */
@@ -49,12 +52,20 @@ typedef struct kin_ranking {
   kin_match *matches;
   size_t n;
   bool complete; /* there are no more */
+  /* Of a query with examples and words, the two lists that became one. */
+  kin_match *near, *worded;
+  size_t n_near, n_worded;
 } kin_ranking;
 
 kin_status kin_ranking_open(kin_find *f, kin_ranking *out, kin_error *err);
 void kin_ranking_close(kin_ranking *ranking);
 /* Make the best `wanted` matches known, or all there are. */
 kin_status kin_ranking_extend(kin_ranking *ranking, size_t wanted, kin_error *err);
+
+/* ---- words.c */
+
+/* kin_finder.search_words of a store in SQLite. */
+kin_status kin_words_search(kin_find *f, const char *text, size_t most, kin_match **out, size_t *n_out, kin_error *err);
 
 /* ---- groups.c: counts by name */
 

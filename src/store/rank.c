@@ -1,4 +1,5 @@
 /* Examples as unit vectors, and the matches that they rank first. */
+#include "index/fusion.h"
 #include "kernel/kernel.h"
 #include "store/find.h"
 
@@ -84,7 +85,7 @@ static kin_status list_examples(kin_ranking *r, double *one, kin_error *err) {
 
 kin_status kin_ranking_open(kin_find *f, kin_ranking *r, kin_error *err) {
   *r = (kin_ranking){.find = f, .complete = f->dim == 0};
-  if (f->dim == 0) return KIN_OK;
+  if (f->dim == 0 || !f->query->n_examples) return KIN_OK; /* words alone need no vectors */
   bool sum = f->query->strategy == KIN_STRATEGY_SUM;
   size_t floats, n = sum ? 1 : f->query->n_examples;
   r->weights = kin_array(n, sizeof *r->weights);
@@ -102,6 +103,8 @@ void kin_ranking_close(kin_ranking *r) {
   kin_free_aligned(r->vectors);
   free(r->weights);
   free(r->matches);
+  free(r->near);
+  free(r->worded);
 }
 
 /* --------------------------------------------------------------- several likes */
@@ -197,7 +200,7 @@ static kin_status rank_sum(kin_ranking *r, size_t wanted, kin_error *err) {
   return KIN_OK;
 }
 
-kin_status kin_ranking_extend(kin_ranking *r, size_t wanted, kin_error *err) {
+static kin_status rank_vectors(kin_ranking *r, size_t wanted, kin_error *err) {
   uint64_t all = r->find->population;
   if (wanted > all) wanted = (size_t)all;
   if (all == 0) r->complete = true;
@@ -208,4 +211,42 @@ kin_status kin_ranking_extend(kin_ranking *r, size_t wanted, kin_error *err) {
   for (; status == KIN_OK && !r->complete && r->n<wanted; depth = depth> SIZE_MAX / 4 ? SIZE_MAX : depth * 4)
     status = rank_best(r, depth < all ? depth : (size_t)all, err);
   return status;
+}
+
+static kin_status rank_words(kin_ranking *r, size_t wanted, kin_error *err) {
+  if (r->complete || wanted <= r->n) return KIN_OK;
+  free(r->matches);
+  r->matches = NULL;
+  r->n = 0;
+  kin_status status = r->find->finder->search_words(r->find, r->find->query->words, wanted, &r->matches, &r->n, err);
+  r->complete = r->n < wanted;
+  return status;
+}
+
+/* Fuse the best by the examples and the best by the words; there are no others. */
+static kin_status rank_both(kin_ranking *r, kin_error *err) {
+  const kin_query *q = r->find->query;
+  if (r->complete) return KIN_OK;
+  kin_status status = rank_vectors(r, KIN_FUSION_WINDOW, err);
+  if (status != KIN_OK) return status;
+  r->near = r->matches;
+  r->n_near = r->n < KIN_FUSION_WINDOW ? r->n : KIN_FUSION_WINDOW;
+  r->matches = NULL;
+  r->n = 0;
+  r->complete = true;
+  status = r->find->finder->search_words(r->find, q->words, KIN_FUSION_WINDOW, &r->worded, &r->n_worded, err);
+  if (status != KIN_OK) return status;
+  r->matches = kin_array(r->n_near + r->n_worded + 1, sizeof *r->matches);
+  if (!r->matches) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for fusing two lists");
+  size_t n = kin_fuse((kin_ranked){r->near, r->n_near}, (kin_ranked){r->worded, r->n_worded},
+                      q->fusion == KIN_FUSION_WEIGHTED ? q->vector_weight : -1, r->matches);
+  if (n == SIZE_MAX) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for fusing two lists");
+  r->n = n;
+  return KIN_OK;
+}
+
+kin_status kin_ranking_extend(kin_ranking *r, size_t wanted, kin_error *err) {
+  const kin_query *q = r->find->query;
+  if (!q->words) return rank_vectors(r, wanted, err);
+  return q->n_examples ? rank_both(r, err) : rank_words(r, wanted, err);
 }

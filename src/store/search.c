@@ -141,7 +141,7 @@ static kin_status fill(kin_find *f, const kin_match *match, kin_hit *hit, kin_er
   return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
 }
 
-const kin_finder kin_sql_finder = {begin, end, search, read_vectors, read_item, fill};
+const kin_finder kin_sql_finder = {begin, end, search, kin_words_search, read_vectors, read_item, fill};
 
 kin_status kin_store_find_item(kin_store *store, const char *path, int64_t *out, kin_error *err) {
   char *absolute = NULL;

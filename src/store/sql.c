@@ -174,7 +174,9 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_COUNT_ITEMS] = "SELECT count(*) FROM items",
     [KIN_SQL_READ_HOLES] = "SELECT row FROM holes WHERE collection = ?1 ORDER BY row",
     [KIN_SQL_FIND_PATH] = "SELECT i.id, i.size, i.mtime_ns, i.sha256, v.row,"
-                          " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id) FROM items i LEFT JOIN vectors v"
+                          " EXISTS (SELECT 1 FROM temp.seen s WHERE s.item = i.id), i.described,"
+                          " ifnull(c.sidecar_size, -1), ifnull(c.sidecar_mtime_ns, 0) FROM items i"
+                          " LEFT JOIN captions c ON c.item = i.id LEFT JOIN vectors v"
                           " ON v.item = i.id AND v.collection = ?2 AND v.ordinal = 0 WHERE i.path = ?1",
     [KIN_SQL_FIND_ITEM] = "SELECT id FROM items WHERE path = ?1",
     /* CROSS: from the hash to the vector; left to itself the planner goes through all vectors. */
@@ -205,6 +207,24 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_COPY_PASSAGE] = "INSERT INTO passages (collection, item, ordinal, line, offset, text)"
                              " SELECT collection, ?3, ordinal, line, offset, text FROM passages"
                              " WHERE collection = ?1 AND item = ?2 AND ordinal = ?4",
+    /* bm25() is the smaller, the better. ?2 would be the collection, which names and captions don't have. */
+    [KIN_SQL_MATCH_NAMES] = "SELECT rowid, ?2, 0, -bm25(name_words) FROM name_words WHERE name_words MATCH ?1",
+    [KIN_SQL_MATCH_CAPTIONS] = "SELECT rowid, ?2, 0, -bm25(caption_words) FROM caption_words"
+                               " WHERE caption_words MATCH ?1",
+    [KIN_SQL_MATCH_PASSAGES] = "SELECT p.item, p.collection, p.ordinal, -bm25(passage_words) FROM passage_words"
+                               " CROSS JOIN passages p ON p.id = passage_words.rowid"
+                               " WHERE passage_words MATCH ?1 AND ?2 IN (0, p.collection)",
+    [KIN_SQL_VECTOR_ROW] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2 AND ordinal = ?3",
+    [KIN_SQL_SET_GIVEN] = "INSERT INTO captions (item, given) VALUES (?1, ?2)"
+                          " ON CONFLICT DO UPDATE SET given = excluded.given",
+    [KIN_SQL_SET_SIDECAR] = "INSERT INTO captions (item, sidecar, sidecar_size, sidecar_mtime_ns)"
+                            " VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET sidecar = excluded.sidecar,"
+                            " sidecar_size = excluded.sidecar_size, sidecar_mtime_ns = excluded.sidecar_mtime_ns",
+    /* Most pictures have none, and need no row. */
+    [KIN_SQL_SET_EMBEDDED] = "INSERT INTO captions (item, embedded) SELECT ?1, ?2 WHERE ?2 IS NOT NULL"
+                             " OR EXISTS (SELECT 1 FROM captions WHERE item = ?1)"
+                             " ON CONFLICT DO UPDATE SET embedded = excluded.embedded",
+    [KIN_SQL_SET_DESCRIBED] = "UPDATE items SET described = 1 WHERE id = ?1",
     [KIN_SQL_VECTOR_ROWS] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2 ORDER BY ordinal",
     [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"

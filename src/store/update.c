@@ -38,6 +38,8 @@ static kin_status take_file(kin_update *u, kin_candidate *c, kin_error *err) {
   if (c->same && c->indexed) {
     u->progress.unchanged++;
     status = u->catalogue->mark_seen(u, c, err);
+    if (status == KIN_OK && !format_of(u, c->path)) status = kin_update_captions(u, c, err);
+    if (status == KIN_OK && u->operations >= KIN_OPERATIONS) status = kin_update_commit(u, err);
     free(c->path);
   } else {
     c->same = false;
@@ -62,7 +64,8 @@ static kin_status take_ahead(kin_update *u, kin_error *err) {
 static kin_status see_file(kin_update *u, const kin_walk_entry *entry, kin_error *err) {
   char *path = kin_strdup(entry->path);
   if (!path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", entry->path);
-  u->ahead[u->n_ahead++] = (kin_candidate){.path = path, .size = entry->size, .mtime_ns = entry->mtime_ns};
+  u->ahead[u->n_ahead++] =
+      (kin_candidate){.path = path, .size = entry->size, .mtime_ns = entry->mtime_ns, .sidecar_size = -1};
   return u->n_ahead == KIN_AHEAD ? take_ahead(u, err) : KIN_OK;
 }
 

@@ -1,5 +1,6 @@
 /* One run of indexing: update.c walks and sweeps, batch.c embeds and writes what the walk gives it, documents.c does so
- * for text files. What the store knows of files is read and changed through kin_catalogue. */
+ * for text files, captions.c reads what is written about a picture. What the store knows of files is read and changed
+ * through kin_catalogue. */
 #ifndef KIN_UPDATE_H
 #define KIN_UPDATE_H
 
@@ -27,7 +28,19 @@ typedef struct kin_candidate {
   bool written, complete;     /* of a document: its item is in the open transaction; all of it is read */
   float *vector;              /* in kin_update.vectors; NULL when `same` or failed */
   uint32_t width, height;
+  bool described;       /* of a picture: the captions in the file, as it is now, are known */
+  int64_t sidecar_size; /* of the file with its caption, as it is known; -1: none */
+  int64_t sidecar_mtime_ns;
 } kin_candidate;
+
+/* Captions of a picture that aren't known yet, or not any more. */
+typedef struct kin_caption_news {
+  bool has_sidecar; /* the next three are news */
+  char *sidecar;    /* UTF-8, or nearly; NULL: none */
+  int64_t sidecar_size, sidecar_mtime_ns;
+  bool has_embedded; /* the next one is news */
+  char *embedded;
+} kin_caption_news;
 
 typedef struct kin_catalogue kin_catalogue;
 
@@ -56,6 +69,8 @@ typedef struct kin_update {
 } kin_update;
 
 enum { KIN_AHEAD = 64 };
+/* Files that only moved or were touched are cheap: so many of them share a commit. */
+enum { KIN_OPERATIONS = 256 };
 
 /* A passage of a document on its way. */
 typedef struct kin_passage {
@@ -69,7 +84,8 @@ enum { KIN_PASSAGES = 64 };
 struct kin_catalogue {
   /* A run begins: no file is seen yet. */
   kin_status (*start)(kin_update *u, kin_error *err);
-  /* Fill in what is known of each path: item, known_sha256, indexed, seen, and `same`: size and mtime are as known. */
+  /* Fill in what is known of each path: item, known_sha256, indexed, seen, described, the sidecar's size and mtime, and
+   * `same`: size and mtime are as known. */
   kin_status (*find)(kin_update *u, kin_candidate *files, size_t n, kin_error *err);
   /* For each picture of the batch that must be embedded: if another one with the same content has a vector, copy it
    * and the size in pixels, and let c->vector point to it. *slots vectors are taken, from the start of u->vectors. */
@@ -91,6 +107,8 @@ struct kin_catalogue {
   kin_status (*copy_passages)(kin_update *u, kin_candidate *c, kin_error *err);
   /* All passages of a document are written. */
   kin_status (*complete)(kin_update *u, const kin_candidate *c, kin_error *err);
+  /* Captions of an item; NULL where a kind of store keeps none. */
+  kin_status (*write_captions)(kin_update *u, const kin_candidate *c, const kin_caption_news *news, kin_error *err);
   /* Only the file's size and mtime are new. */
   kin_status (*touch)(kin_update *u, const kin_candidate *c, kin_error *err);
   /* Take the item with all its vectors out of the store. */
@@ -121,6 +139,8 @@ kin_status kin_update_write_failed(kin_update *u, const kin_candidate *c, kin_er
 /* Read, cut, embed and write the candidates that are documents. On failure no part of a document is left. */
 kin_status kin_update_documents(kin_update *u, kin_error *err);
 void kin_update_free_passages(kin_update *u);
+/* Read and write the captions of a picture, whose item is written, as far as they aren't known. */
+kin_status kin_update_captions(kin_update *u, const kin_candidate *c, kin_error *err);
 
 /* Embed and write the candidates. On failure what was written before stays in the open transaction, unless writing
  * itself failed, which takes the transaction back. */
