@@ -201,7 +201,7 @@ class Search(Collection):
         self.run_kindred("search", "--store", "s.db", "cat", "-m", "moved")
 
     def test_errors(self):
-        for message, status, args in (("search for what?", 2, []), ("not both", 2, ["cat", "-i", "p/a.png"]),
+        for message, status, args in (("search for what?", 2, []),
                                       ("in quotes", 2, ["two", "words"]), ("at least 1", 2, ["cat", "-n", "0"]),
                                       ("none.db", 1, ["cat", "--store", "none.db"]),
                                       ("none.png", 1, ["--image", "none.png"]),

@@ -11,7 +11,7 @@ import termios
 
 from support import BIN, DIM, HIDDEN, CommandTest, cosine, main, png
 
-COMMANDS = ("index", "search", "compare", "embed", "model")
+COMMANDS = ("index", "search", "similar", "recommend", "compare", "embed", "model")
 
 
 class Overview(CommandTest):
