@@ -250,11 +250,23 @@ typedef enum kin_text_role {
   KIN_TEXT_DOCUMENT
 } kin_text_role;
 
+/* Where the time of a call went. */
+typedef struct kin_embed_stats {
+  double seconds;         /* of the call */
+  double encoder_seconds; /* of these, how long the encoder was running */
+  double load_seconds;    /* spent on reading, decoding and resizing, summed over the threads; of pictures */
+  size_t batches;         /* that the encoder was given */
+} kin_embed_stats;
+
 typedef struct kin_embed_options {
   bool raw;            /* true: the vector as the model gives it; false: L2-normalised */
   size_t batch;        /* inputs encoded at once; 0: 16 pictures or 64 texts */
   uint64_t max_pixels; /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
   kin_text_role role;  /* of texts */
+  /* Let libjpeg-turbo decode JPEGs that are more than twice too large at a half, a quarter or an eighth of their size:
+   * up to twice as fast, but not quite the same vectors (docs/speed.md has the cosines). */
+  bool fast_decode;
+  kin_embed_stats *stats; /* NULL, or what to fill in when the call returns */
   /* Called once for each input, in input order, from the calling thread, when the input's row in `out`
    * is final. Return false to stop: the call then returns KIN_ERR_CANCELLED. May be NULL: then the
    * first bad input ends the call with its error. */
@@ -412,6 +424,7 @@ typedef struct kin_index_options {
   int64_t since;               /* only files modified at or after this Unix time; 0: all */
   size_t batch;                /* 0: 16 */
   uint64_t max_pixels;         /* as in kin_embed_options */
+  bool fast_decode;            /* as in kin_embed_options */
   const kin_model *text_model; /* kin_store_set_text_model before anything else; NULL: as it was */
   kin_content content;
   const char *text_column; /* of .csv files: its name, or its number from 1 without a header; NULL: take none */

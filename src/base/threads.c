@@ -1,4 +1,5 @@
-/* The worker pool: callers post a job, workers and the caller take its tasks by an atomic counter. */
+/* The worker pool: callers post a job, workers and the caller take its tasks by an atomic counter; workers without a
+ * task do pieces of background work. */
 #include "base/threads.h"
 
 #include <pthread.h>
@@ -18,9 +19,10 @@ typedef struct job {
 struct kin_pool {
   pthread_mutex_t lock;
   pthread_cond_t posted;   /* a job came, or the pool closes */
-  pthread_cond_t finished; /* a worker left a job */
+  pthread_cond_t finished; /* a worker left a job or a piece */
   job *jobs;               /* with tasks left to take */
-  atomic_uint generation;  /* changes with every post: what idle workers spin on */
+  kin_background *background;
+  atomic_uint generation; /* changes with every post: what idle workers spin on */
   bool closing;
   unsigned workers;
   pthread_t *threads;
@@ -38,6 +40,31 @@ static job *first_with_tasks(kin_pool *pool) {
   for (job *j = pool->jobs; j; j = j->link)
     if (atomic_load_explicit(&j->next, memory_order_relaxed) < j->n) return j;
   return NULL;
+}
+
+static kin_background *first_ready(kin_pool *pool) {
+  for (kin_background *b = pool->background; b; b = b->link)
+    if (b->ready) return b;
+  return NULL;
+}
+
+/* With the lock held, which is given up meanwhile. */
+static void do_piece(kin_pool *pool, kin_background *b) {
+  const unsigned wakes = b->wakes;
+  b->users++;
+  pthread_mutex_unlock(&pool->lock);
+  const bool more = b->piece(b->arg);
+  pthread_mutex_lock(&pool->lock);
+  if (!more && b->wakes == wakes) b->ready = false;
+  if (--b->users == 0) pthread_cond_broadcast(&pool->finished);
+}
+
+static void do_job(kin_pool *pool, job *j) {
+  j->users++;
+  pthread_mutex_unlock(&pool->lock);
+  run_tasks(j);
+  pthread_mutex_lock(&pool->lock);
+  if (--j->users == 0) pthread_cond_broadcast(&pool->finished);
 }
 
 static inline void relax(void) {
@@ -60,23 +87,28 @@ static void *worker(void *arg) {
   pthread_mutex_lock(&pool->lock);
   while (!pool->closing) {
     job *j = first_with_tasks(pool);
-    if (!j) {
+    kin_background *b = j ? NULL : first_ready(pool);
+    if (j) {
+      do_job(pool, j);
+    } else if (b) {
+      do_piece(pool, b);
+    } else {
       unsigned seen = atomic_load_explicit(&pool->generation, memory_order_relaxed);
       pthread_mutex_unlock(&pool->lock);
       spin_for_post(pool, seen);
       pthread_mutex_lock(&pool->lock);
       if (!pool->closing && atomic_load_explicit(&pool->generation, memory_order_relaxed) == seen)
         pthread_cond_wait(&pool->posted, &pool->lock);
-      continue;
     }
-    j->users++;
-    pthread_mutex_unlock(&pool->lock);
-    run_tasks(j);
-    pthread_mutex_lock(&pool->lock);
-    if (--j->users == 0) pthread_cond_broadcast(&pool->finished);
   }
   pthread_mutex_unlock(&pool->lock);
   return NULL;
+}
+
+/* Call the idle workers, with the lock held. */
+static void announce(kin_pool *pool) {
+  atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+  pthread_cond_broadcast(&pool->posted);
 }
 
 void kin_parallel_for(kin_pool *pool, size_t n, void (*fn)(void *arg, size_t task), void *arg) {
@@ -88,8 +120,7 @@ void kin_parallel_for(kin_pool *pool, size_t n, void (*fn)(void *arg, size_t tas
   pthread_mutex_lock(&pool->lock);
   j.link = pool->jobs;
   pool->jobs = &j;
-  atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-  pthread_cond_broadcast(&pool->posted);
+  announce(pool);
   pthread_mutex_unlock(&pool->lock);
 
   run_tasks(&j);
@@ -102,6 +133,33 @@ void kin_parallel_for(kin_pool *pool, size_t n, void (*fn)(void *arg, size_t tas
       break;
     }
   while (j.users > 0) pthread_cond_wait(&pool->finished, &pool->lock);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+void kin_background_start(kin_pool *pool, kin_background *b) {
+  pthread_mutex_lock(&pool->lock);
+  *b = (kin_background){.piece = b->piece, .arg = b->arg, .ready = true, .link = pool->background};
+  pool->background = b;
+  announce(pool);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+void kin_background_wake(kin_pool *pool, kin_background *b) {
+  pthread_mutex_lock(&pool->lock);
+  b->ready = true;
+  b->wakes++;
+  announce(pool);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+void kin_background_stop(kin_pool *pool, kin_background *b) {
+  pthread_mutex_lock(&pool->lock);
+  for (kin_background **at = &pool->background; *at; at = &(*at)->link)
+    if (*at == b) {
+      *at = b->link;
+      break;
+    }
+  while (b->users > 0) pthread_cond_wait(&pool->finished, &pool->lock);
   pthread_mutex_unlock(&pool->lock);
 }
 
@@ -133,8 +191,7 @@ void kin_pool_close(kin_pool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->lock);
   pool->closing = true;
-  atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-  pthread_cond_broadcast(&pool->posted);
+  announce(pool);
   pthread_mutex_unlock(&pool->lock);
   for (unsigned i = 0; i < pool->workers; i++) pthread_join(pool->threads[i], NULL);
   pthread_cond_destroy(&pool->posted);

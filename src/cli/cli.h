@@ -76,6 +76,13 @@ typedef struct cli_common {
 #define CLI_POOLING_OPTION(common) \
   { "pooling", 0, CLI_POOLING, &(common).pooling, "HOW", "DINOv2's vector: cls, mean or cls+mean (default: cls)" }
 
+/* Of the commands that embed pictures. */
+#define CLI_FAST_DECODE_OPTION(value)                                                      \
+  {                                                                                        \
+    "fast-decode", 0, CLI_FLAG, value, NULL,                                               \
+        "decode large JPEGs at a part of their size:\nfaster, but vectors differ a little" \
+  }
+
 /* Read the options of argv[1..]; the rest goes to `operands`. True to go on; false when the command ends here
  * (help shown, or a usage error that was printed) with *status. Options may stand anywhere before "--". */
 bool cli_parse(const cli_command *command, const cli_option *options, size_t n_options, const cli_common *common,

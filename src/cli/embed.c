@@ -12,7 +12,7 @@ typedef struct embed_options {
   cli_common common;
   cli_list texts, exclude;
   const char *texts_file, *output;
-  bool no_normalize, strict, follow, hidden;
+  bool no_normalize, strict, follow, hidden, fast_decode;
   size_t batch;
 } embed_options;
 
@@ -92,8 +92,11 @@ static kin_status embed_chunk(job *j, const kin_embed_options *options, kin_erro
 static int flush_chunk(job *j) {
   if (j->count == 0) return CLI_OK;
   kin_error err;
-  kin_embed_options options = {
-      .raw = j->options->no_normalize, .batch = j->options->batch, .on_item = on_item, .user = j};
+  kin_embed_options options = {.raw = j->options->no_normalize,
+                               .batch = j->options->batch,
+                               .fast_decode = j->options->fast_decode,
+                               .on_item = on_item,
+                               .user = j};
   kin_status status = embed_chunk(j, &options, &err);
   for (size_t i = 0; i < j->count; i++) {
     free(j->chunk[i].name);
@@ -319,6 +322,7 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links in folders"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
       {"batch", 'b', CLI_FEW, &o.batch, "N", "pictures encoded at once (default: 16)"},
+      CLI_FAST_DECODE_OPTION(&o.fast_decode),
       CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list paths = {0};

@@ -11,7 +11,7 @@ typedef struct index_options {
   cli_common common;
   cli_list exclude;
   const char *store, *text_model, *text_column, *captions;
-  bool follow, hidden, documents;
+  bool follow, hidden, documents, fast_decode;
   int64_t since;
   size_t batch;
 } index_options;
@@ -146,6 +146,7 @@ static int index_paths(job *j, const cli_list *paths) {
                                .hidden = o->hidden,
                                .since = o->since,
                                .batch = o->batch,
+                               .fast_decode = o->fast_decode,
                                .text_model = j->text.model,
                                .content = content_of(j),
                                .text_column = o->text_column,
@@ -212,6 +213,7 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"since", 0, CLI_SINCE, &o.since, "WHEN",
        "only files changed since WHEN: 2024-12-31, 7d (or m,\nh, w), or a Unix time"},
       {"batch", 'b', CLI_FEW, &o.batch, "N", "pictures encoded at once (default: 16)"},
+      CLI_FAST_DECODE_OPTION(&o.fast_decode),
       CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list paths = {0};

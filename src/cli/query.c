@@ -157,9 +157,10 @@ int cli_query_add_images(cli_query *q, const char *const *paths, size_t n, doubl
   for (size_t i = 0; status == CLI_OK && i < n; i++) {
     kin_error err;
     const kin_image_source source = {.path = paths[i]};
+    const kin_embed_options embed = {.fast_decode = q->options->fast_decode};
     float *vector = calloc(q->session.info.dim, sizeof *vector);
     if (!vector) return no_memory();
-    if (kin_embed_images(q->session.model, &source, 1, NULL, vector, &err) != KIN_OK) {
+    if (kin_embed_images(q->session.model, &source, 1, &embed, vector, &err) != KIN_OK) {
       free(vector);
       return cli_failed(&err);
     }

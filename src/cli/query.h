@@ -12,6 +12,7 @@ typedef struct cli_query_options {
   size_t count, offset, per_group, pool;
   double min_score; /* NaN: none */
   double diversity;
+  bool fast_decode;
 } cli_query_options;
 
 #define CLI_QUERY_DEFAULTS \
@@ -31,7 +32,8 @@ typedef struct cli_query_options {
       {"group", 0, CLI_TEXT, &(o).group, "WHAT", "one result a file or folder (file, folder)"},           \
       {"per-group", 0, CLI_COUNT, &(o).per_group, "N", "N of them instead"},                              \
       {"diversity", 0, CLI_NUMBER, &(o).diversity, "X", "avoid results like those before: 0 (off) to 1"}, \
-      {"pool", 0, CLI_COUNT, &(o).pool, "N", "first results that --diversity reorders (default: 100)"}, { \
+      {"pool", 0, CLI_COUNT, &(o).pool, "N", "first results that --diversity reorders (default: 100)"},   \
+      CLI_FAST_DECODE_OPTION(&(o).fast_decode), {                                                         \
     "store", 's', CLI_TEXT, &(o).store, "FILE", "the store (default: ./kindred.db)"                       \
   }
 

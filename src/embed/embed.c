@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 kin_embed_options kin_embed_resolve(const kin_embed_options *options, size_t default_batch) {
   kin_embed_options o = options ? *options : (kin_embed_options){0};
@@ -19,30 +20,34 @@ static double dot(const float *a, const float *b, size_t dim) {
   return sum;
 }
 
-/* Divide by the length. The sum runs in double in one order, so the bits depend on nothing else. False if the
- * vector isn't finite. */
-static bool finish(float *row, size_t dim, bool raw) {
+double kin_embed_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+kin_status kin_embed_finish(const kin_model *model, const float *row, bool raw, float *out, kin_error *err) {
+  size_t dim = kin_model_dim(model);
+  /* The sum runs in double in one order, so that the bits depend on nothing else. */
   double squares = dot(row, row, dim);
-  if (!isfinite(squares)) return false;
-  if (raw || squares == 0) return true;
-  double norm = sqrt(squares);
-  for (size_t i = 0; i < dim; i++) row[i] = (float)((double)row[i] / norm);
-  return true;
+  if (!isfinite(squares))
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: the model gave a vector that isn't finite", kin_model_dir(model));
+  double norm = raw || squares == 0 ? 1 : sqrt(squares);
+  for (size_t i = 0; i < dim; i++) out[i] = (float)((double)row[i] / norm);
+  return KIN_OK;
 }
 
 kin_status kin_embed_scatter(const kin_model *model, const kin_outcome *outcomes, size_t n, const float *rows, bool raw,
                              float *out, kin_error *err) {
   size_t dim = kin_model_dim(model);
-  for (size_t i = 0; i < n; i++) {
-    float *row = out + i * dim;
+  for (size_t i = 0; i < n; i++, out += dim) {
     if (outcomes[i].error.status != KIN_OK) {
-      memset(row, 0, dim * sizeof *row);
+      memset(out, 0, dim * sizeof *out);
       continue;
     }
-    memcpy(row, rows, dim * sizeof *row);
+    kin_status status = kin_embed_finish(model, rows, raw, out, err);
+    if (status != KIN_OK) return status;
     rows += dim;
-    if (!finish(row, dim, raw))
-      return kin_fail(err, KIN_ERR_FORMAT, "%s: the model gave a vector that isn't finite", kin_model_dir(model));
   }
   return KIN_OK;
 }

@@ -13,8 +13,15 @@ typedef struct kin_outcome {
 /* `options` with the defaults filled in; NULL: all defaults. */
 kin_embed_options kin_embed_resolve(const kin_embed_options *options, size_t default_batch);
 
+/* Seconds since some moment. */
+double kin_embed_now(void);
+
+/* The encoder's vector `row` into out[dim], L2-normalised unless `raw`; a vector of zeros stays. Fails if it isn't
+ * finite. */
+kin_status kin_embed_finish(const kin_model *model, const float *row, bool raw, float *out, kin_error *err);
+
 /* Lay the encoder's vectors `rows` of the good ones among `n` inputs into out[n][dim], zeros for the others,
- * each L2-normalised unless `raw`; a vector of zeros stays. Fails if one isn't finite. */
+ * each as kin_embed_finish does. */
 kin_status kin_embed_scatter(const kin_model *model, const kin_outcome *outcomes, size_t n, const float *rows, bool raw,
                              float *out, kin_error *err);
 

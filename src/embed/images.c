@@ -1,53 +1,66 @@
-/* Pictures -> vectors: a batch is decoded on all threads, then encoded at once, while the system reads
- * ahead the files of the next. */
+/* Pictures -> vectors: while the encoder runs a batch, threads that it leaves idle turn the coming files into crops, as
+ * many as there is room for; the calling thread does so too as long as a batch isn't full. */
 #include "embed/embed.h"
 #include "model/model.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { DEFAULT_BATCH = 16 };
+enum {
+  DEFAULT_BATCH = 16,
+  MOST_AHEAD = 64,  /* crops beyond a batch that wait for the encoder */
+  READ_AHEAD = 32,  /* files beyond the one to be loaded that the system is asked to read */
+  PATIENCE_MS = 10, /* to wait for the last pictures of a batch before it is closed early */
+};
 
-/* One batch on its way. */
-typedef struct batch {
+/* A picture on its way: from when its loading begins until it was reported. */
+typedef struct item {
+  kin_outcome outcome;
+  bool final; /* failed, or its vector is in its row */
+} item;
+
+typedef struct crop {
+  size_t index; /* of the picture */
+  uint8_t *pixels;
+} crop;
+
+typedef struct pipeline {
+  kin_model *model;
+  kin_pool *pool;
   const kin_preprocess *preprocess;
-  uint64_t max_pixels;
-  size_t crop_bytes;
   const kin_image_source *sources; /* [n] */
   size_t n;
-  uint8_t *crops;        /* [n][crop_bytes]; after pack_crops the good ones lie first */
-  kin_outcome *outcomes; /* [n] */
-  float *rows;           /* [n][dim]: of the good ones, densely */
-} batch;
+  kin_embed_options options;
+  size_t crop_bytes;
+  float *out;
+  /* The encoder's side, for the calling thread alone. */
+  uint8_t *batch; /* [options.batch][crop_bytes] */
+  size_t *batch_index;
+  float *rows; /* [options.batch][dim] */
+  size_t reported;
+  /* What the lock guards. */
+  pthread_mutex_t lock;
+  pthread_cond_t loaded;
+  size_t next;      /* picture to load */
+  size_t advised;   /* files below are being read ahead */
+  size_t reporting; /* pictures below were reported, as the loaders see it */
+  size_t loading;   /* pictures that threads are at */
+  size_t first_bad; /* the first picture that failed; n: none */
+  bool stopping;
+  item *items; /* [window]: picture i is at i % window */
+  size_t window;
+  uint8_t *pixels; /* [n_crops][crop_bytes] */
+  uint8_t **unused;
+  size_t n_unused;
+  crop *ready; /* for the encoder, by index */
+  size_t n_crops, n_ready;
+  kin_embed_stats stats;
+} pipeline;
 
-static kin_status decode(const kin_image_source *source, uint64_t max_pixels, kin_image *out, kin_error *err) {
-  if (source->path) return kin_image_decode_file(source->path, max_pixels, out, err);
-  return kin_image_decode(source->data, source->data_size, "picture in memory", max_pixels, out, err);
-}
-
-/* Task of the pool: turn one source into the encoder's crop. */
-static void load_one(void *arg, size_t i) {
-  batch *b = arg;
-  const kin_image_source *source = &b->sources[i];
-  kin_outcome *outcome = &b->outcomes[i];
-  *outcome = (kin_outcome){0};
-  kin_image image = {source->width, source->height, (uint8_t *)source->rgb}; /* only read from */
-  kin_status status = KIN_OK;
-  if (!source->rgb)
-    status = decode(source, b->max_pixels, &image, &outcome->error);
-  else if ((uint64_t)source->width * source->height > b->max_pixels)
-    status = kin_fail(&outcome->error, KIN_ERR_LIMIT, "picture of %ux%u pixels is over the limit of %llu",
-                      source->width, source->height, (unsigned long long)b->max_pixels);
-  if (status == KIN_OK) {
-    outcome->width = image.width;
-    outcome->height = image.height;
-    status = kin_preprocess_run(b->preprocess, &image, b->crops + i * b->crop_bytes, &outcome->error);
-    if (!source->rgb) kin_image_free(&image);
-  }
-  outcome->error.status = status;
-}
+/* ---------------------------------------------------------------------- load */
 
 /* Start reading the files of coming pictures into the page cache, without waiting. */
 static void read_ahead(const kin_image_source *sources, size_t n) {
@@ -60,27 +73,218 @@ static void read_ahead(const kin_image_source *sources, size_t n) {
   }
 }
 
-/* Move the crops of the good pictures together; returns how many there are. */
-static size_t pack_crops(batch *b) {
-  size_t good = 0;
-  for (size_t i = 0; i < b->n; i++) {
-    if (b->outcomes[i].error.status != KIN_OK) continue;
-    if (good != i) memcpy(b->crops + good * b->crop_bytes, b->crops + i * b->crop_bytes, b->crop_bytes);
-    good++;
+/* Turn a source into the encoder's crop. */
+static kin_status load(const pipeline *p, const kin_image_source *source, uint8_t *pixels, kin_outcome *outcome) {
+  const kin_crop_options options = {p->options.max_pixels, p->options.fast_decode};
+  uint32_t *width = &outcome->width, *height = &outcome->height;
+  kin_error *err = &outcome->error;
+  if (source->path) return kin_image_crop_file(p->preprocess, source->path, &options, pixels, width, height, err);
+  if (source->data)
+    return kin_image_crop(p->preprocess, source->data, source->data_size, "picture in memory", &options, pixels, width,
+                          height, err);
+  if ((uint64_t)source->width * source->height > options.max_pixels)
+    return kin_fail(err, KIN_ERR_LIMIT, "picture of %ux%u pixels is over the limit of %llu", source->width,
+                    source->height, (unsigned long long)options.max_pixels);
+  *width = source->width;
+  *height = source->height;
+  const kin_image image = {source->width, source->height, (uint8_t *)source->rgb}; /* only read from */
+  return kin_preprocess_run(p->preprocess, &image, pixels, err);
+}
+
+/* Whether a picture is left that there is room for; with the lock held. */
+static bool can_load(const pipeline *p) {
+  const size_t end = p->options.on_item ? p->n : p->first_bad; /* what follows the error that ends the call is lost */
+  return !p->stopping && p->next < end && p->n_unused > 0 && p->next < p->reporting + p->window;
+}
+
+/* In the order of the pictures, which is nearly the one in which they come. */
+static void insert_ready(pipeline *p, crop c) {
+  size_t at = p->n_ready++;
+  for (; at > 0 && p->ready[at - 1].index > c.index; at--) p->ready[at] = p->ready[at - 1];
+  p->ready[at] = c;
+}
+
+/* Load the next picture. The lock is held, and given up meanwhile. */
+static void load_next(pipeline *p) {
+  const crop c = {p->next++, p->unused[--p->n_unused]};
+  item *it = &p->items[c.index % p->window];
+  it->final = false;
+  const size_t from = p->advised > c.index ? p->advised : c.index;
+  const size_t to = p->n - c.index > READ_AHEAD ? c.index + READ_AHEAD : p->n;
+  if (to > from) p->advised = to;
+  p->loading++;
+  pthread_mutex_unlock(&p->lock);
+  const double start = kin_embed_now();
+  if (to > from) read_ahead(p->sources + from, to - from);
+  it->outcome = (kin_outcome){0};
+  const kin_status status = load(p, &p->sources[c.index], c.pixels, &it->outcome);
+  if (status != KIN_OK) it->outcome.width = it->outcome.height = 0;
+  it->outcome.error.status = status;
+  const double seconds = kin_embed_now() - start;
+  pthread_mutex_lock(&p->lock);
+  p->stats.load_seconds += seconds;
+  p->loading--;
+  if (status == KIN_OK) {
+    insert_ready(p, c);
+  } else {
+    p->unused[p->n_unused++] = c.pixels;
+    it->final = true;
+    if (c.index < p->first_bad) p->first_bad = c.index;
   }
-  return good;
+  pthread_cond_signal(&p->loaded);
 }
 
-/* Encode the loaded batch and lay its vectors into out[n][dim]. */
-static kin_status encode(batch *b, kin_model *model, bool raw, float *out, kin_error *err) {
-  size_t good = pack_crops(b);
-  kin_status status = good ? kin_model_encode_images(model, b->crops, good, b->rows, err) : KIN_OK;
-  return status == KIN_OK ? kin_embed_scatter(model, b->outcomes, b->n, b->rows, raw, out, err) : status;
+/* A piece of the pool's background work. */
+static bool load_piece(void *arg) {
+  pipeline *p = arg;
+  pthread_mutex_lock(&p->lock);
+  const bool can = can_load(p);
+  if (can) load_next(p);
+  pthread_mutex_unlock(&p->lock);
+  return can;
 }
 
-/* The error of the first bad picture, when nobody is there to be told of it. */
-static kin_status first_failure(const kin_embed_options *options, const batch *b, size_t first, kin_error *err) {
-  return options->on_item ? KIN_OK : kin_embed_report(options, first, b->n, b->outcomes, err);
+/* -------------------------------------------------------------------- encode */
+
+/* Tell the caller of all pictures up to the first that isn't final. */
+static kin_status report(pipeline *p, kin_error *err) {
+  kin_status status = KIN_OK;
+  pthread_mutex_lock(&p->lock);
+  while (status == KIN_OK && p->reported < p->next && p->items[p->reported % p->window].final) {
+    const kin_outcome *outcome = &p->items[p->reported % p->window].outcome;
+    pthread_mutex_unlock(&p->lock);
+    float *row = p->out + p->reported * kin_model_dim(p->model);
+    if (outcome->error.status != KIN_OK) memset(row, 0, kin_model_dim(p->model) * sizeof *row);
+    status = kin_embed_report(&p->options, p->reported++, 1, outcome, err);
+    pthread_mutex_lock(&p->lock);
+    p->reporting = p->reported;
+  }
+  pthread_mutex_unlock(&p->lock);
+  return status;
+}
+
+/* Move up to a batch of crops out of the queue; with the lock held. */
+static size_t take_batch(pipeline *p) {
+  const size_t n = p->n_ready < p->options.batch ? p->n_ready : p->options.batch;
+  for (size_t i = 0; i < n; i++) {
+    memcpy(p->batch + i * p->crop_bytes, p->ready[i].pixels, p->crop_bytes);
+    p->batch_index[i] = p->ready[i].index;
+    p->unused[p->n_unused++] = p->ready[i].pixels;
+  }
+  p->n_ready -= n;
+  memmove(p->ready, p->ready + n, p->n_ready * sizeof *p->ready);
+  return n;
+}
+
+/* Encode n crops of p->batch and tell the caller. */
+static kin_status encode(pipeline *p, size_t n, kin_error *err) {
+  const size_t dim = kin_model_dim(p->model);
+  const double start = kin_embed_now();
+  kin_status status = kin_model_encode_images(p->model, p->batch, n, p->rows, err);
+  p->stats.encoder_seconds += kin_embed_now() - start;
+  p->stats.batches++;
+  for (size_t i = 0; status == KIN_OK && i < n; i++)
+    status = kin_embed_finish(p->model, p->rows + i * dim, p->options.raw, p->out + p->batch_index[i] * dim, err);
+  if (status != KIN_OK) return status;
+  pthread_mutex_lock(&p->lock);
+  for (size_t i = 0; i < n; i++) p->items[p->batch_index[i] % p->window].final = true;
+  pthread_mutex_unlock(&p->lock);
+  return KIN_OK;
+}
+
+/* Wait for a picture that another thread is at; false if none comes for a while. With the lock held. */
+static bool wait_a_moment(pipeline *p) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += PATIENCE_MS * 1000000L;
+  if (until.tv_nsec >= 1000000000L) until.tv_sec++, until.tv_nsec -= 1000000000L;
+  return pthread_cond_timedwait(&p->loaded, &p->lock, &until) == 0;
+}
+
+/* Whether an error has come that ends the call; the lock is held. */
+static bool is_lost(const pipeline *p) {
+  return !p->options.on_item && p->first_bad < p->n;
+}
+
+/* Whether the encoder should take what is ready. */
+static bool is_batch(const pipeline *p, bool patient) {
+  if (is_lost(p) || p->n_ready == 0) return false;
+  return p->n_ready >= p->options.batch || (!can_load(p) && (p->loading == 0 || !patient));
+}
+
+/* Have crops for the encoder in p->batch; 0 when there are none and none will come before pictures are reported. */
+static size_t gather(pipeline *p) {
+  size_t n = 0;
+  bool patient = true;
+  pthread_mutex_lock(&p->lock);
+  while (!is_batch(p, patient)) {
+    if (can_load(p))
+      load_next(p);
+    else if (p->loading == 0)
+      break;
+    else if (p->n_ready == 0 || is_lost(p))
+      pthread_cond_wait(&p->loaded, &p->lock);
+    else
+      patient = wait_a_moment(p);
+  }
+  if (is_batch(p, patient)) n = take_batch(p);
+  pthread_mutex_unlock(&p->lock);
+  return n;
+}
+
+/* ----------------------------------------------------------------------- run */
+
+static kin_status run(pipeline *p, kin_error *err) {
+  kin_background loaders = {.piece = load_piece, .arg = p};
+  kin_background_start(p->pool, &loaders);
+  kin_status status = KIN_OK;
+  while (status == KIN_OK && p->reported < p->n) {
+    const size_t n = gather(p);
+    kin_background_wake(p->pool, &loaders); /* there is room again */
+    if (n > 0) status = encode(p, n, err);
+    if (status == KIN_OK && n == 0 && is_lost(p)) {
+      const kin_error *e = &p->items[p->first_bad % p->window].outcome.error;
+      status = kin_fail(err, e->status, "%s", e->message);
+    }
+    if (status == KIN_OK) status = report(p, err);
+  }
+  pthread_mutex_lock(&p->lock);
+  p->stopping = true;
+  pthread_mutex_unlock(&p->lock);
+  kin_background_stop(p->pool, &loaders);
+  return status;
+}
+
+static void pipeline_free(pipeline *p) {
+  free(p->batch);
+  free(p->batch_index);
+  free(p->rows);
+  free(p->items);
+  free(p->pixels);
+  free(p->unused);
+  free(p->ready);
+}
+
+static bool pipeline_alloc(pipeline *p) {
+  const size_t most = p->n < p->options.batch ? p->n : p->options.batch, threads = kin_pool_threads(p->pool);
+  size_t ahead = most < MOST_AHEAD ? most : MOST_AHEAD;
+  if (ahead < 2 * threads) ahead = 2 * threads;
+  p->options.batch = most;
+  p->n_crops = p->n - most < ahead ? p->n : most + ahead;
+  p->window = p->n < 4 * p->n_crops ? p->n : 4 * p->n_crops;
+  p->batch = kin_array(most, p->crop_bytes);
+  p->batch_index = kin_array(most, sizeof *p->batch_index);
+  p->rows = kin_array(most, kin_model_dim(p->model) * sizeof *p->rows);
+  p->items = kin_array(p->window, sizeof *p->items);
+  p->pixels = kin_array(p->n_crops, p->crop_bytes);
+  p->unused = kin_array(p->n_crops, sizeof *p->unused);
+  p->ready = kin_array(p->n_crops, sizeof *p->ready);
+  if (!p->batch || !p->batch_index || !p->rows || !p->items || !p->pixels || !p->unused || !p->ready) return false;
+  while (p->n_unused < p->n_crops) {
+    p->unused[p->n_unused] = p->pixels + p->n_unused * p->crop_bytes;
+    p->n_unused++;
+  }
+  return true;
 }
 
 static kin_status check_sources(const kin_image_source *images, size_t n, kin_error *err) {
@@ -94,49 +298,35 @@ static kin_status check_sources(const kin_image_source *images, size_t n, kin_er
   return KIN_OK;
 }
 
-static kin_status run(batch *b, kin_model *model, const kin_image_source *images, size_t n, const kin_embed_options *o,
-                      float *out, kin_error *err) {
-  kin_pool *pool = kin_model_context(model)->pool;
-  size_t dim = kin_model_dim(model);
-  for (size_t first = 0; first < n; first += b->n) {
-    size_t left = n - first;
-    b->sources = images + first;
-    b->n = left < o->batch ? left : o->batch;
-    size_t coming = left - b->n < o->batch ? left - b->n : o->batch;
-    if (first == 0) read_ahead(b->sources, b->n);
-    read_ahead(b->sources + b->n, coming);
-    kin_parallel_for(pool, b->n, load_one, b);
-    kin_status status = first_failure(o, b, first, err);
-    if (status == KIN_OK) status = encode(b, model, o->raw, out + first * dim, err);
-    if (status == KIN_OK) status = kin_embed_report(o, first, b->n, b->outcomes, err);
-    if (status != KIN_OK) return status;
-  }
-  return KIN_OK;
-}
-
 kin_status kin_embed_images(kin_model *model, const kin_image_source *images, size_t n,
                             const kin_embed_options *options, float *out, kin_error *err) {
   if (!model || (n && (!images || !out)))
     return kin_fail(err, KIN_ERR_ARGUMENT, "kin_embed_images needs a model, pictures and room for the vectors");
   const kin_preprocess *preprocess = kin_model_preprocess(model);
   if (!preprocess) return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s has no image tower", kin_model_dir(model));
+  const double start = kin_embed_now();
   kin_status status = check_sources(images, n, err);
   if (status != KIN_OK || n == 0) return status;
 
-  kin_embed_options o = kin_embed_resolve(options, DEFAULT_BATCH);
-  size_t most = n < o.batch ? n : o.batch;
-  batch b = {.preprocess = preprocess,
-             .max_pixels = o.max_pixels,
-             .crop_bytes = preprocess->crop_width * preprocess->crop_height * 3};
-  b.crops = kin_array(most, b.crop_bytes);
-  b.outcomes = kin_array(most, sizeof *b.outcomes);
-  b.rows = kin_array(most, kin_model_dim(model) * sizeof *b.rows);
-  if (b.crops && b.outcomes && b.rows)
-    status = run(&b, model, images, n, &o, out, err);
+  pipeline p = {.model = model,
+                .pool = kin_model_context(model)->pool,
+                .preprocess = preprocess,
+                .sources = images,
+                .n = n,
+                .options = kin_embed_resolve(options, DEFAULT_BATCH),
+                .crop_bytes = preprocess->crop_width * preprocess->crop_height * 3,
+                .out = out,
+                .first_bad = n};
+  pthread_mutex_init(&p.lock, NULL);
+  pthread_cond_init(&p.loaded, NULL);
+  if (pipeline_alloc(&p))
+    status = run(&p, err);
   else
-    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a batch of %zu pictures", most);
-  free(b.crops);
-  free(b.outcomes);
-  free(b.rows);
+    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a batch of %zu pictures", p.options.batch);
+  p.stats.seconds = kin_embed_now() - start;
+  if (p.options.stats) *p.options.stats = p.stats;
+  pipeline_free(&p);
+  pthread_cond_destroy(&p.loaded);
+  pthread_mutex_destroy(&p.lock);
   return status;
 }

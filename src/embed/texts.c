@@ -18,6 +18,7 @@ typedef struct batch {
   size_t *lengths;       /* [n] likewise */
   kin_outcome *outcomes; /* [n] */
   float *rows;           /* [n][dim]: of the good ones, densely */
+  kin_embed_stats stats;
 } batch;
 
 /* Task of the pool. */
@@ -50,7 +51,10 @@ static size_t pack_ids(batch *b) {
 static kin_status encode(batch *b, kin_model *model, bool raw, float *out, kin_error *err) {
   size_t good = pack_ids(b);
   kin_status status = KIN_OK;
+  const double start = kin_embed_now();
   if (good) status = kin_model_encode_tokens(model, (const int32_t *const *)b->ids, b->lengths, good, b->rows, err);
+  b->stats.encoder_seconds += kin_embed_now() - start;
+  b->stats.batches += good > 0;
   for (size_t i = 0; i < good; i++) free(b->ids[i]);
   return status == KIN_OK ? kin_embed_scatter(model, b->outcomes, b->n, b->rows, raw, out, err) : status;
 }
@@ -81,6 +85,7 @@ kin_status kin_embed_texts(kin_model *model, const char *const *texts, size_t n,
   const kin_tokenizer *tokenizer = kin_model_tokenizer(model);
   if (!tokenizer)
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s has no text tower: it embeds pictures only", kin_model_dir(model));
+  const double start = kin_embed_now();
   kin_status status = check_texts(texts, n, err);
   if (status != KIN_OK || n == 0) return status;
   if (options && (unsigned)options->role > KIN_TEXT_DOCUMENT)
@@ -99,6 +104,8 @@ kin_status kin_embed_texts(kin_model *model, const char *const *texts, size_t n,
     status = run(&b, model, texts, n, &o, out, err);
   else
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a batch of %zu texts", most);
+  b.stats.seconds = kin_embed_now() - start;
+  if (o.stats) *o.stats = b.stats;
   free(b.ids);
   free(b.lengths);
   free(b.outcomes);

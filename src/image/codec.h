@@ -65,6 +65,17 @@ void kin_resizer_push(kin_resizer *r, const uint8_t *const *rows, size_t n, size
 /* After the last row: turn the result upright. */
 kin_status kin_resizer_finish(kin_resizer *r, kin_error *err);
 
+/* What makes the crop of an upright picture of this size: all but `orientation`, which is 1. Clears `out` where a small
+ * picture leaves it open. */
+kin_status kin_preprocess_plan(const kin_preprocess *p, uint32_t width, uint32_t height, uint8_t *out, kin_resize *job,
+                               kin_error *err);
+
+/* A JPEG straight into the encoder's crop: only what that needs is decoded, and no row is kept longer than it is
+ * needed. The same bytes as decoding, turning and preprocessing, unless `fast`. *width and *height are the whole
+ * picture's, upright. p->filter isn't NEAREST. */
+kin_status kin_crop_jpeg(const kin_encoded *in, const kin_preprocess *p, bool fast, uint8_t *out, uint32_t *width,
+                         uint32_t *height, kin_error *err);
+
 /* A shared library that is loaded only when a picture needs it. */
 typedef struct kin_symbol {
   const char *name;

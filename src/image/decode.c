@@ -74,15 +74,20 @@ static const format formats[] = {
     {is_raw, kin_decode_raw, NULL},
 };
 
+static kin_status check_not_empty(const kin_encoded *in, kin_error *err) {
+  return in->size ? KIN_OK : kin_fail(err, KIN_ERR_FORMAT, "%s: the file is empty (0 bytes)", in->name);
+}
+
 kin_status kin_image_decode(const void *data, size_t size, const char *name, uint64_t max_pixels, kin_image *out,
                             kin_error *err) {
   *out = (kin_image){0};
   const kin_encoded in = {data, size, name ? name : "picture", max_pixels ? max_pixels : KIN_DEFAULT_MAX_PIXELS};
-  if (size == 0) return kin_fail(err, KIN_ERR_FORMAT, "%s: the file is empty (0 bytes)", in.name);
+  kin_status status = check_not_empty(&in, err);
+  if (status != KIN_OK) return status;
   for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
     if (!formats[i].matches(&in)) continue;
     kin_image image = {0};
-    kin_status status = formats[i].decode(&in, &image, err);
+    status = formats[i].decode(&in, &image, err);
     if (status == KIN_OK && formats[i].orientation)
       status = kin_image_orient(&image, formats[i].orientation(data, size), err);
     if (status != KIN_OK) {
@@ -104,6 +109,35 @@ kin_status kin_image_decode_file(const char *path, uint64_t max_pixels, kin_imag
   kin_status status = kin_map_open(path, &map, err);
   if (status != KIN_OK) return status;
   status = kin_image_decode(map.data, map.size, path, max_pixels, out, err);
+  kin_map_close(&map);
+  return status;
+}
+
+kin_status kin_image_crop(const kin_preprocess *p, const void *data, size_t size, const char *name,
+                          const kin_crop_options *options, uint8_t *out, uint32_t *width, uint32_t *height,
+                          kin_error *err) {
+  const uint64_t max_pixels = options->max_pixels ? options->max_pixels : KIN_DEFAULT_MAX_PIXELS;
+  const kin_encoded in = {data, size, name ? name : "picture", max_pixels};
+  kin_status status = check_not_empty(&in, err);
+  if (status != KIN_OK) return status;
+  if (is_jpeg(&in) && p->filter != KIN_FILTER_NEAREST)
+    return kin_crop_jpeg(&in, p, options->fast, out, width, height, err);
+  kin_image image;
+  status = kin_image_decode(data, size, name, max_pixels, &image, err);
+  if (status != KIN_OK) return status;
+  *width = image.width;
+  *height = image.height;
+  status = kin_preprocess_run(p, &image, out, err);
+  kin_image_free(&image);
+  return status;
+}
+
+kin_status kin_image_crop_file(const kin_preprocess *p, const char *path, const kin_crop_options *options, uint8_t *out,
+                               uint32_t *width, uint32_t *height, kin_error *err) {
+  kin_map map;
+  kin_status status = kin_map_open(path, &map, err);
+  if (status != KIN_OK) return status;
+  status = kin_image_crop(p, map.data, map.size, path, options, out, width, height, err);
   kin_map_close(&map);
   return status;
 }

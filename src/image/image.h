@@ -51,6 +51,21 @@ void kin_preprocess_levels(const kin_preprocess *p, float out[3][256]);
  * smaller than the crop). Rescale and normalise are left to the encoder's first layer. */
 kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, uint8_t *out, kin_error *err);
 
+typedef struct kin_crop_options {
+  uint64_t max_pixels; /* 0: the default limit */
+  /* Let libjpeg-turbo decode a JPEG that is more than twice too large at a half, a quarter or an eighth of its size, by
+   * a smaller transform: not the exact pixels. */
+  bool fast;
+} kin_crop_options;
+
+/* Decode, turn upright and preprocess in one go, with the least memory and work that gives the same bytes. `name` is
+ * for messages; *width and *height are the upright picture's. Errors as kin_image_decode and kin_preprocess_run. */
+kin_status kin_image_crop(const kin_preprocess *p, const void *data, size_t size, const char *name,
+                          const kin_crop_options *options, uint8_t *out, uint32_t *width, uint32_t *height,
+                          kin_error *err);
+kin_status kin_image_crop_file(const kin_preprocess *p, const char *path, const kin_crop_options *options, uint8_t *out,
+                               uint32_t *width, uint32_t *height, kin_error *err);
+
 /* Pillow's Image.resize((out_width, out_height), filter) of an RGB picture. */
 kin_status kin_image_resize(const kin_image *image, uint32_t out_width, uint32_t out_height, kin_filter filter,
                             kin_image *out, kin_error *err);

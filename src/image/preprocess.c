@@ -239,15 +239,15 @@ void kin_preprocess_levels(const kin_preprocess *p, float out[3][256]) {
 }
 
 /* The size that the resize step gives. */
-static kin_status resized_size(const kin_preprocess *p, const kin_image *image, uint32_t *width, uint32_t *height,
-                               kin_error *err) {
-  uint64_t w = image->width, h = image->height;
+static kin_status resized_size(const kin_preprocess *p, uint32_t in_width, uint32_t in_height, uint32_t *width,
+                               uint32_t *height, kin_error *err) {
+  uint64_t w = in_width, h = in_height;
   if (p->resize && p->shortest_edge) {
     uint64_t shorter = w < h ? w : h, longer = w < h ? h : w;
     uint64_t stretched = p->shortest_edge * longer / shorter;
     if (stretched > INT32_MAX)
       return kin_fail(err, KIN_ERR_LIMIT, "%u x %u pixels are too elongated to resize the shorter edge to %zu",
-                      image->width, image->height, p->shortest_edge);
+                      in_width, in_height, p->shortest_edge);
     bool portrait = w < h;
     w = portrait ? p->shortest_edge : stretched;
     h = portrait ? stretched : p->shortest_edge;
@@ -276,17 +276,26 @@ static span crop_span(uint32_t size, size_t crop, bool half_even) {
   return (span){0, size, (crop - size + 1) / 2};
 }
 
+kin_status kin_preprocess_plan(const kin_preprocess *p, uint32_t width, uint32_t height, uint8_t *out, kin_resize *job,
+                               kin_error *err) {
+  *job = (kin_resize){.width = width, .height = height, .orientation = 1, .filter = p->filter};
+  kin_status status = resized_size(p, width, height, &job->out_width, &job->out_height, err);
+  if (status != KIN_OK) return status;
+  const span x = crop_span(job->out_width, p->crop_width, p->crop_half_even),
+             y = crop_span(job->out_height, p->crop_height, p->crop_half_even);
+  job->stride = p->crop_width * 3;
+  if (x.count < p->crop_width || y.count < p->crop_height) memset(out, 0, job->stride * p->crop_height);
+  job->region = (kin_region){x.first, y.first, x.count, y.count};
+  job->out = out + y.padding * job->stride + x.padding * 3;
+  return KIN_OK;
+}
+
 kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, uint8_t *out, kin_error *err) {
   if (!image->rgb || image->width == 0 || image->height == 0)
     return kin_fail(err, KIN_ERR_ARGUMENT, "cannot preprocess an empty picture");
-  uint32_t width = 0, height = 0;
-  kin_status status = resized_size(p, image, &width, &height, err);
+  kin_resize job;
+  kin_status status = kin_preprocess_plan(p, image->width, image->height, out, &job, err);
   if (status != KIN_OK) return status;
-  const span x = crop_span(width, p->crop_width, p->crop_half_even),
-             y = crop_span(height, p->crop_height, p->crop_half_even);
-  const size_t stride = p->crop_width * 3;
-  if (x.count < p->crop_width || y.count < p->crop_height) memset(out, 0, stride * p->crop_height);
-  const kin_region region = {x.first, y.first, x.count, y.count};
-  return kin_image_resize_region(image, width, height, p->filter, &region, out + y.padding * stride + x.padding * 3,
-                                 stride, err);
+  return kin_image_resize_region(image, job.out_width, job.out_height, job.filter, &job.region, job.out, job.stride,
+                                 err);
 }

@@ -58,12 +58,17 @@ static inline v_bytes load_weights(const int16_t *p) {
   return _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)(const void *)p)), lanes);
 }
 
-/* The sum of the lanes, rounded and clipped: red in the low byte. */
-static inline uint32_t finish_pixel(v_bytes sums) {
-  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-  x = _mm_srai_epi32(_mm_add_epi32(x, _mm_set1_epi32(1 << (KIN_TAP_BITS - 1))), KIN_TAP_BITS);
-  x = _mm_packs_epi32(x, x);
-  return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(x, x));
+/* Each row's sum of lanes, rounded and clipped: red in the low byte. */
+static inline __attribute__((always_inline)) void finish_pixels(const size_t n, const v_bytes *sums, uint32_t *rgb) {
+  const v_bytes half = v_set32(1 << (KIN_TAP_BITS - 1));
+  for (size_t r = 0; r < n; r += 2) {
+    const v_bytes a = sums[r], b = sums[r + 1 < n ? r + 1 : r];
+    v_bytes x = v_add32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+    x = v_shift_right(v_add32(x, half));
+    x = v_pack(x, x, x, x);
+    rgb[r] = (uint32_t)_mm256_extract_epi32(x, 0);
+    if (r + 1 < n) rgb[r + 1] = (uint32_t)_mm256_extract_epi32(x, 4);
+  }
 }
 
 #define NAME "avx2"

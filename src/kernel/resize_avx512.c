@@ -64,13 +64,18 @@ static inline v_bytes load_weights(const int16_t *p) {
   return _mm512_permutexvar_epi32(lanes, x);
 }
 
-/* The sum of the lanes, rounded and clipped: red in the low byte. */
-static inline uint32_t finish_pixel(v_bytes sums) {
-  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
-  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-  x = _mm_srai_epi32(_mm_add_epi32(x, _mm_set1_epi32(1 << (KIN_TAP_BITS - 1))), KIN_TAP_BITS);
-  x = _mm_packs_epi32(x, x);
-  return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(x, x));
+/* Each row's sum of lanes, rounded and clipped: red in the low byte. */
+static inline __attribute__((always_inline)) void finish_pixels(const size_t n, const v_bytes *sums, uint32_t *rgb) {
+  const v_bytes a = sums[0], b = sums[n > 1 ? 1 : 0], c = sums[n > 2 ? 2 : 0], d = sums[n > 3 ? 3 : 0];
+  const v_bytes ab = v_add32(_mm512_shuffle_i32x4(a, b, 0x44), _mm512_shuffle_i32x4(a, b, 0xee));
+  const v_bytes cd = v_add32(_mm512_shuffle_i32x4(c, d, 0x44), _mm512_shuffle_i32x4(c, d, 0xee));
+  v_bytes x = v_add32(_mm512_shuffle_i32x4(ab, cd, 0x88), _mm512_shuffle_i32x4(ab, cd, 0xdd));
+  x = v_shift_right(v_add32(x, v_set32(1 << (KIN_TAP_BITS - 1))));
+  x = v_pack(x, x, x, x);
+  rgb[0] = (uint32_t)_mm_cvtsi128_si32(_mm512_castsi512_si128(x));
+  if (n > 1) rgb[1] = (uint32_t)_mm_cvtsi128_si32(_mm512_extracti32x4_epi32(x, 1));
+  if (n > 2) rgb[2] = (uint32_t)_mm_cvtsi128_si32(_mm512_extracti32x4_epi32(x, 2));
+  if (n > 3) rgb[3] = (uint32_t)_mm_cvtsi128_si32(_mm512_extracti32x4_epi32(x, 3));
 }
 
 #define NAME "avx512"

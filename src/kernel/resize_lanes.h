@@ -1,6 +1,6 @@
 /* The resize on registers of 16-byte lanes. The including file defines the type v_bytes and the v_* operations for its
  * instruction set, TAPS (weights a step of `across`), OVER (bytes that its load reads beyond), and for `across`:
- * load_pixels and load_weights. */
+ * load_pixels, load_weights and finish_pixels. */
 
 #define ROUND (1 << (KIN_TAP_BITS - 1))
 
@@ -26,11 +26,15 @@ static inline __attribute__((always_inline)) void across_rows(const size_t n_row
         l[r] = v_add32(l[r], v_multiply_pairs(pixels, wl));
       }
     }
+    for (size_t r = 0; r < n_rows; r++) h[r] = v_add32(v_shift_left(h[r]), l[r]);
+    uint32_t rgb[KIN_RESIZE_ROWS];
+    finish_pixels(n_rows, h, rgb);
     for (size_t r = 0; r < n_rows; r++) {
-      const uint32_t rgb = finish_pixel(v_add32(v_shift_left(h[r]), l[r]));
-      out[r][3 * i] = (uint8_t)rgb;
-      out[r][3 * i + 1] = (uint8_t)(rgb >> 8);
-      out[r][3 * i + 2] = (uint8_t)(rgb >> 16);
+      if (i + 1 < t->n) {
+        memcpy(out[r] + 3 * i, &rgb[r], 4); /* the next pixel comes over the fourth byte */
+        continue;
+      }
+      memcpy(out[r] + 3 * i, &rgb[r], 3);
     }
   }
 }

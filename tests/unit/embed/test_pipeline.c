@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DIM = 4, CROP = 2, CROP_BYTES = CROP * CROP * 3 };
 
@@ -15,7 +16,7 @@ struct kin_model {
   kin_context context;
   kin_preprocess preprocess;
   bool no_image, no_text, zero, infinite;
-  size_t batches, sizes[64];
+  size_t batches, sizes[512];
 };
 
 const kin_preprocess *kin_model_preprocess(const kin_model *model) {
@@ -84,26 +85,29 @@ kin_status kin_tokenize(const kin_tokenizer *tokenizer, const char *text, size_t
   return KIN_OK;
 }
 
-/* "5.jpg" is a picture whose pixels are 5; "bad*" can't be read. */
-kin_status kin_image_decode_file(const char *path, uint64_t max_pixels, kin_image *out, kin_error *err) {
-  assert_int_equal(max_pixels, KIN_DEFAULT_MAX_PIXELS);
+/* "5.jpg" is a picture whose pixels are 5, and takes 5 x 50 microseconds with a slow model; "bad*" can't be read. */
+static _Atomic bool slow;
+static _Atomic size_t loads;
+
+kin_status kin_image_crop_file(const kin_preprocess *p, const char *path, const kin_crop_options *options, uint8_t *out,
+                               uint32_t *width, uint32_t *height, kin_error *err) {
+  (void)p;
+  loads++;
+  assert_int_equal(options->max_pixels, KIN_DEFAULT_MAX_PIXELS);
+  if (slow) usleep(50 * (unsigned)(atoi(path) % 7));
   if (strncmp(path, "bad", 3) == 0) return kin_fail(err, KIN_ERR_FORMAT, "%s: damaged", path);
-  *out = (kin_image){CROP, CROP, malloc(CROP_BYTES)};
-  if (!out->rgb) return kin_fail(err, KIN_ERR_MEMORY, "out of memory");
-  memset(out->rgb, atoi(path), CROP_BYTES);
+  memset(out, atoi(path), CROP_BYTES);
+  *width = *height = CROP;
   return KIN_OK;
 }
 
-kin_status kin_image_decode(const void *data, size_t size, const char *name, uint64_t max_pixels, kin_image *out,
-                            kin_error *err) {
+kin_status kin_image_crop(const kin_preprocess *p, const void *data, size_t size, const char *name,
+                          const kin_crop_options *options, uint8_t *out, uint32_t *width, uint32_t *height,
+                          kin_error *err) {
   (void)name;
   char path[32];
   snprintf(path, sizeof path, "%.*s", (int)size, (const char *)data);
-  return kin_image_decode_file(path, max_pixels, out, err);
-}
-
-void kin_image_free(kin_image *image) {
-  free(image->rgb);
+  return kin_image_crop_file(p, path, options, out, width, height, err);
 }
 
 kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, uint8_t *out, kin_error *err) {
@@ -144,6 +148,17 @@ static bool note(void *user, const kin_item_report *report) {
   return d->count != d->stop_after;
 }
 
+typedef struct ordered_diary {
+  size_t count, bad, stop_after;
+} ordered_diary;
+
+static bool note_order(void *user, const kin_item_report *report) {
+  ordered_diary *d = user;
+  assert_int_equal(report->index, d->count++);
+  d->bad += report->status != KIN_OK;
+  return d->count != d->stop_after;
+}
+
 /* ---------------------------------------------------------------- tests */
 
 static void bad_pictures_leave_the_others_alone(void **state) {
@@ -157,11 +172,10 @@ static void bad_pictures_leave_the_others_alone(void **state) {
   memset(out, 0xFF, sizeof out);
   kin_error err;
   test_assert_ok(kin_embed_images(model, sources, 7, &options, out[0], &err), &err);
-  /* Batches of inputs 0-2, 3-5 and 6 reach the encoder without their bad pictures. */
-  assert_int_equal(model->batches, 3);
-  assert_int_equal(model->sizes[0], 2);
-  assert_int_equal(model->sizes[1], 1);
-  assert_int_equal(model->sizes[2], 1);
+  /* No bad picture reaches the encoder. */
+  size_t encoded = 0;
+  for (size_t i = 0; i < model->batches; i++) encoded += model->sizes[i];
+  assert_int_equal(encoded, 4);
   assert_int_equal(d.count, 7);
   for (size_t i = 0; i < 7; i++) {
     bool bad = paths[i][0] == 'b';
@@ -205,7 +219,81 @@ static void a_callback_can_stop(void **state) {
   kin_error err;
   test_assert_error(kin_embed_images(model, sources, 10, &options, out[0], &err), KIN_ERR_CANCELLED, &err, "stopped");
   assert_int_equal(d.count, 3);
-  assert_int_equal(model->batches, 2);
+  assert_true(model->batches >= 2 && model->batches < 5);
+}
+
+enum { MANY = 300 };
+
+/* Every 11th picture is bad. */
+static void many_sources(kin_image_source *sources, char (*names)[16]) {
+  for (size_t i = 0; i < MANY; i++) {
+    snprintf(names[i], sizeof names[i], i % 11 == 5 ? "bad%zu" : "%zu", i % 251);
+    sources[i] = (kin_image_source){.path = names[i]};
+  }
+}
+
+static void check_row(const float *row, size_t i) {
+  const bool bad = i % 11 == 5;
+  assert_true(row[0] == (bad ? 0 : (float)(i % 251)) && row[1] == (bad ? 0 : 3));
+}
+
+/* Whatever the batch and the threads, and although pictures overtake one another. */
+static void every_row_comes_in_order(void **state) {
+  kin_model *model = *state;
+  static kin_image_source sources[MANY];
+  static char names[MANY][16];
+  static float out[MANY][DIM];
+  many_sources(sources, names);
+  slow = true;
+  for (unsigned threads = 1; threads <= 5; threads += 2)
+    for (size_t batch = 1; batch <= 64; batch = batch * 3 + 1) {
+      kin_error err;
+      kin_pool_close(model->context.pool);
+      test_assert_ok(kin_pool_open(threads, &model->context.pool, &err), &err);
+      memset(out, 0xFF, sizeof out);
+      ordered_diary d = {.stop_after = SIZE_MAX};
+      kin_embed_stats stats;
+      kin_embed_options options = {.raw = true, .batch = batch, .on_item = note_order, .user = &d, .stats = &stats};
+      model->batches = 0;
+      test_assert_ok(kin_embed_images(model, sources, MANY, &options, out[0], &err), &err);
+      assert_int_equal(d.count, MANY);
+      assert_int_equal(d.bad, MANY / 11);
+      for (size_t i = 0; i < MANY; i++) check_row(out[i], i);
+      for (size_t i = 0; i < model->batches; i++) assert_in_range(model->sizes[i], 1, batch);
+      assert_int_equal(stats.batches, model->batches);
+      assert_true(stats.seconds > 0 && stats.encoder_seconds >= 0 && stats.load_seconds > 0);
+    }
+  slow = false;
+}
+
+static void stopping_anywhere_ends_the_loading(void **state) {
+  kin_model *model = *state;
+  static kin_image_source sources[MANY];
+  static char names[MANY][16];
+  static float out[MANY][DIM];
+  many_sources(sources, names);
+  slow = true;
+  for (size_t stop_after = 1; stop_after < MANY; stop_after += 23) {
+    ordered_diary d = {.stop_after = stop_after};
+    kin_embed_options options = {.raw = true, .batch = 4, .on_item = note_order, .user = &d};
+    kin_error err;
+    loads = 0;
+    model->batches = 0;
+    test_assert_error(kin_embed_images(model, sources, MANY, &options, out[0], &err), KIN_ERR_CANCELLED, &err,
+                      "stopped");
+    assert_int_equal(d.count, stop_after);
+    for (size_t i = 0; i < stop_after; i++) check_row(out[i], i);
+    const size_t loaded = loads;
+    assert_true(loaded < stop_after + 64); /* the queue is bounded */
+    usleep(2000);
+    assert_int_equal(loads, loaded); /* and nothing goes on after the call */
+  }
+  /* Without a callback it is the first bad one, although others are found before. */
+  kin_error err;
+  for (size_t i = 0; i < 50; i++)
+    test_assert_error(kin_embed_images(model, sources, MANY, NULL, out[0], &err), KIN_ERR_FORMAT, &err,
+                      "bad5: damaged");
+  slow = false;
 }
 
 static void pictures_come_from_files_memory_and_pixels(void **state) {
@@ -345,6 +433,8 @@ int main(void) {
       TEST(a_batch_of_bad_pictures_is_not_encoded),
       TEST(without_a_callback_the_first_bad_input_ends_it),
       TEST(a_callback_can_stop),
+      TEST(every_row_comes_in_order),
+      TEST(stopping_anywhere_ends_the_loading),
       TEST(pictures_come_from_files_memory_and_pixels),
       TEST(vectors_are_normalised_and_zero_stays_zero),
       TEST(a_vector_that_is_not_finite_is_refused),
