@@ -14,8 +14,11 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+typedef enum number { FP32, BF16, INT8, NUMBERS } number;
+
 typedef struct peak_run {
-  float (*peak)(size_t iterations);
+  const kin_context *context;
+  number kind;
   volatile float sink;
 } peak_run;
 
@@ -24,12 +27,16 @@ enum { PEAK_ITERATIONS = 5000000 };
 static void multiply_add(void *arg, size_t task) {
   (void)task;
   peak_run *r = arg;
-  r->sink = r->peak(PEAK_ITERATIONS);
+  r->sink = r->kind == INT8   ? (float)r->context->int8->peak(PEAK_ITERATIONS)
+            : r->kind == BF16 ? r->context->bf16->peak(PEAK_ITERATIONS)
+                              : r->context->kernels->peak(PEAK_ITERATIONS);
 }
 
-static double peak_rate(const kin_context *context, bool bf16) {
-  peak_run r = {.peak = bf16 ? context->bf16->peak : context->kernels->peak};
-  size_t each = bf16 ? context->bf16->peak_multiply_adds : context->kernels->peak_multiply_adds;
+static double peak_rate(const kin_context *context, number kind) {
+  peak_run r = {.context = context, .kind = kind};
+  size_t each = kind == INT8   ? context->int8->peak_multiply_adds
+                : kind == BF16 ? context->bf16->peak_multiply_adds
+                               : context->kernels->peak_multiply_adds;
   size_t threads = kin_context_threads(context);
   double start = now();
   kin_parallel_for(context->pool, threads, multiply_add, &r);
@@ -43,26 +50,33 @@ static float *values(size_t n, float scale) {
   return x;
 }
 
-static void measure(const kin_context *context, const size_t shape[3], bool bf16) {
+static void measure(const kin_context *context, const size_t shape[3], number kind) {
+  const char *name = kind == INT8 ? context->int8->name : kind == BF16 ? context->bf16->name : context->kernels->name;
   size_t m = shape[0], n = shape[1], k = shape[2], lda = kin_row_stride(k), ldc = kin_row_stride(n);
   float *a = values(m * lda, 0.01f), *w = values(n * k, 0.001f), *c = values(m * ldc, 0.0f);
+  void *memory = kin_alloc_aligned(kin_quantised_bytes(m, k));
   kin_packed packed;
-  if (kin_pack((const float *const[]){w}, &n, 1, k, &packed, NULL) != KIN_OK) exit(1);
-  if (bf16 && kin_pack_to_bf16(&packed, NULL) != KIN_OK) exit(1);
+  if (!memory || kin_pack((const float *const[]){w}, &n, 1, k, &packed, NULL) != KIN_OK) exit(1);
+  if (kind == BF16 && kin_pack_to_bf16(&packed, NULL) != KIN_OK) exit(1);
+  if (kind == INT8 && kin_pack_to_int8(&packed, NULL) != KIN_OK) exit(1);
+  kin_quantised q = kin_quantised_place(memory, m, k);
+  kin_quantise_rows(context, m, k, a, lda, NULL, NULL, &q);
   double best = 1e30, peak = 0;
   for (int round = 0; round < 12; round++) {
-    double rate = peak_rate(context, bf16);
+    double rate = peak_rate(context, kind);
     if (rate > peak) peak = rate;
     double start = now();
-    kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
+    if (kind == INT8)
+      kin_gemm_int8(context, m, &q, &packed, c, ldc, NULL);
+    else
+      kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
     double seconds = now() - start;
     if (seconds < best) best = seconds;
   }
   double rate = (double)(m * n * k) / best;
-  printf("%-10s %6zu %6zu %6zu %10.2f %7.1f%%\n", bf16 ? context->bf16->name : context->kernels->name, m, n, k,
-         rate * 1e-9, 100 * rate / peak);
+  printf("%-10s %6zu %6zu %6zu %10.2f %7.1f%%\n", name, m, n, k, rate * 1e-9, 100 * rate / peak);
   kin_packed_free(&packed);
-  kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c);
+  kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c), kin_free_aligned(memory);
 }
 
 int main(int argc, char **argv) {
@@ -79,8 +93,9 @@ int main(int argc, char **argv) {
   }
   printf("%s, %u threads\n%6s %6s %6s %10s %8s\n", kin_context_isa_name(context), kin_context_threads(context), "m",
          "n", "k", "GMAC/s", "of peak");
-  for (int bf16 = 0; bf16 <= (context->bf16 != NULL); bf16++)
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) measure(context, shapes[s], bf16);
+  for (number kind = FP32; kind < NUMBERS; kind++)
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes && (kind != BF16 || context->bf16); s++)
+      measure(context, shapes[s], kind);
   kin_context_close(context);
   return 0;
 }

@@ -6,11 +6,13 @@
 
 struct kin_kernels;
 struct kin_bf16_kernels;
+struct kin_int8_kernels;
 
 struct kin_context {
   kin_pool *pool;
   const struct kin_kernels *kernels;   /* kernel/kernel.h; chosen once when the context opens */
   const struct kin_bf16_kernels *bf16; /* NULL: none for this CPU and instruction set */
+  const struct kin_int8_kernels *int8;
 };
 
 #endif

@@ -3,6 +3,7 @@
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
+#include <string.h>
 
 typedef struct v16 {
   __m256 lo, hi;
@@ -83,6 +84,28 @@ static inline __m256 scale_exponent8(__m256 a, __m256 shifted) {
 }
 static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return (v16){scale_exponent8(a.lo, shifted.lo), scale_exponent8(a.hi, shifted.hi)};
+}
+static inline __m256 centred_sums8(const int32_t *sums, __m256i zero, const int32_t *weight_sums) {
+  __m256i correction = _mm256_mullo_epi32(zero, _mm256_loadu_si256((const __m256i *)(const void *)weight_sums));
+  return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(const void *)sums), correction));
+}
+static inline v16 v_centred_sums(const int32_t *sums, int32_t zero, const int32_t *weight_sums) {
+  __m256i z = _mm256_set1_epi32(zero);
+  return (v16){centred_sums8(sums, z, weight_sums), centred_sums8(sums + 8, z, weight_sums + 8)};
+}
+static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
+  const __m256i low = _mm256_set1_epi32(0xff);
+  __m256i words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(a.lo), low),
+                                      _mm256_and_si256(_mm256_castps_si256(a.hi), low));
+  words = _mm256_permute4x64_epi64(words, 0xd8);
+  __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  if (n >= 16) {
+    _mm_storeu_si128((__m128i *)(void *)p, bytes);
+    return;
+  }
+  uint8_t all[16];
+  _mm_storeu_si128((__m128i *)(void *)all, bytes);
+  memcpy(p, all, n);
 }
 
 #define PEAK_CHAINS 5

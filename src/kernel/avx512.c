@@ -59,6 +59,13 @@ static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n));
 }
+static inline v16 v_centred_sums(const int32_t *sums, int32_t zero, const int32_t *weight_sums) {
+  __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(weight_sums));
+  return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums), correction));
+}
+static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
+  _mm512_mask_cvtepi32_storeu_epi8(p, first_lanes(n), _mm512_castps_si512(a));
+}
 
 #define PEAK_CHAINS 12
 #define TILE_ROWS 12

@@ -30,7 +30,7 @@ const kin_bf16_kernels *kin_bf16_kernels_for(kin_isa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX512) && has_avx512() && __builtin_cpu_supports("avx512bf16"))
-    return &kin_bf16_avx512;
+    return kin_amx_bf16_usable() ? &kin_bf16_amx : &kin_bf16_avx512;
 #endif
   return isa == KIN_ISA_SCALAR ? &kin_bf16_scalar : NULL;
 }
@@ -42,6 +42,21 @@ const kin_resize_kernels *kin_resize_kernels_for(kin_isa isa) {
   if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX2) && has_avx2()) return &kin_resize_avx2;
 #endif
   return isa == KIN_ISA_AUTO || isa == KIN_ISA_SCALAR ? &kin_resize_scalar : NULL;
+}
+
+const kin_int8_kernels *const kin_int8_tables[] = {
+#if defined(__x86_64__)
+    &kin_int8_amx,     &kin_int8_vnni,
+    &kin_int8_avxvnni, &kin_int8_avx2,
+#endif
+    &kin_int8_scalar,  NULL};
+
+const kin_int8_kernels *kin_int8_kernels_for(kin_isa isa) {
+  for (size_t i = 0; kin_int8_tables[i]; i++) {
+    const kin_int8_kernels *k = kin_int8_tables[i];
+    if ((isa == KIN_ISA_AUTO || k->isa <= isa) && kin_kernels_for(k->isa) && k->usable()) return k;
+  }
+  return &kin_int8_scalar;
 }
 
 static unsigned usable_cpus(void) {
@@ -61,6 +76,7 @@ kin_status kin_context_open(const kin_context_options *options, kin_context **ou
   if (!context) return kin_fail(err, KIN_ERR_MEMORY, "no memory for a context");
   context->kernels = kin_kernels_for(o.isa);
   context->bf16 = kin_bf16_kernels_for(o.isa);
+  context->int8 = kin_int8_kernels_for(o.isa);
   kin_status status = KIN_OK;
   if (!context->kernels)
     status = kin_fail(err, KIN_ERR_UNSUPPORTED, "this CPU or system lacks %s", names[o.isa]);

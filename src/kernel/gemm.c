@@ -23,6 +23,7 @@ static size_t even(size_t k) {
 
 size_t kin_packed_bytes(const kin_packed *p) {
   size_t columns = divide_up(p->n, KIN_PANEL) * KIN_PANEL;
+  if (p->int8) return columns * (kin_int8_stride(p->k) + sizeof *p->scales + sizeof *p->sums);
   return p->bf16 ? columns * even(p->k) * sizeof *p->bf16 : columns * p->k * sizeof *p->panels;
 }
 
@@ -73,7 +74,9 @@ kin_status kin_pack_to_bf16(kin_packed *p, kin_error *err) {
 
 kin_packed kin_packed_columns(const kin_packed *p, size_t first, size_t n) {
   kin_packed part = {.n = n, .k = p->k};
-  if (p->bf16)
+  if (p->int8)
+    part.int8 = p->int8 + first * kin_int8_stride(p->k), part.scales = p->scales + first, part.sums = p->sums + first;
+  else if (p->bf16)
     part.bf16 = p->bf16 + first * even(p->k);
   else
     part.panels = p->panels + first * p->k;
@@ -83,6 +86,7 @@ kin_packed kin_packed_columns(const kin_packed *p, size_t first, size_t n) {
 void kin_packed_free(kin_packed *p) {
   kin_free_aligned(p->panels);
   kin_free_aligned(p->bf16);
+  kin_free_aligned(p->int8), kin_free_aligned(p->scales), kin_free_aligned(p->sums);
   *p = (kin_packed){0};
 }
 

@@ -23,6 +23,17 @@ typedef struct kin_tail {
   kin_activation last; /* as in a residual network's relu(x + f(x)) */
 } kin_tail;
 
+/* A tile of integer sums: element j of row i stands for
+ * scales[i] * weight_scales[j] * (sums[i * ld + j] - zeros[i] * weight_sums[j]). */
+typedef struct kin_sums {
+  const int32_t *sums;
+  size_t ld;
+  const float *scales;
+  const int32_t *zeros;
+  const float *weight_scales; /* these two are padded to whole panels */
+  const int32_t *weight_sums;
+} kin_sums;
+
 typedef struct kin_kernels {
   const char *name;
   kin_isa isa;
@@ -34,6 +45,12 @@ typedef struct kin_kernels {
   /* One row of the tail: c[i] = last(residual[i] + scale[i] * act(c[i] + bias[i])). */
   void (*tail_row)(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
                    kin_activation last, size_t n);
+  /* The same tail on rows of at most KIN_PANEL integer sums, into c; the tail's arrays begin at the tile. */
+  void (*tail_sums)(const kin_sums *s, size_t rows, size_t n, const kin_tail *tail, float *c, size_t ldc);
+  /* y = x * multiply + add (multiply NULL: y = x) is about *scale * (out - *zero), out from 0 to 255: the range of y
+   * and zero in equal steps. */
+  void (*quantise)(const float *x, const float *multiply, const float *add, size_t n, uint8_t *out, float *scale,
+                   int32_t *zero);
   /* out = (x - mean) / sqrt(variance + eps) * weight + bias; out may be x. */
   void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
   /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
@@ -55,7 +72,7 @@ typedef struct kin_kernels {
   size_t peak_multiply_adds;
 } kin_kernels;
 
-#define KIN_MAX_TILE_ROWS 12
+#define KIN_MAX_TILE_ROWS 32
 
 extern const kin_kernels kin_kernels_scalar, kin_kernels_avx2, kin_kernels_avx512;
 
@@ -75,19 +92,48 @@ typedef struct kin_bf16_kernels {
   size_t peak_multiply_adds;
 } kin_bf16_kernels;
 
-extern const kin_bf16_kernels kin_bf16_scalar, kin_bf16_avx512;
+extern const kin_bf16_kernels kin_bf16_scalar, kin_bf16_avx512, kin_bf16_amx;
+
+/* Whether this CPU has AMX-BF16 and the system lets this process use it. */
+bool kin_amx_bf16_usable(void);
 
 /* The table for `isa`, or NULL where there is none (AVX2, or a CPU without AVX512-BF16). */
 const kin_bf16_kernels *kin_bf16_kernels_for(kin_isa isa);
 
+/* Products of 8-bit activations (unsigned) and weights (signed), summed in 32-bit integers: exact, and so the same on
+ * every instruction set. */
+typedef struct kin_int8_kernels {
+  const char *name;
+  kin_isa isa;          /* what else of the CPU it needs */
+  bool (*usable)(void); /* whether this CPU and system run it (where they have `isa`) */
+  size_t tile_rows;     /* at most KIN_MAX_INT8_ROWS */
+  /* sums[rows][KIN_PANEL] (+)= a[rows][4 * quads] * b[quads][KIN_PANEL][4]; quads is a multiple of 16. */
+  void (*gemm_tile)(size_t rows, size_t quads, const uint8_t *a, size_t lda, const int8_t *b, int32_t *sums,
+                    size_t ld_sums, bool accumulate);
+  int32_t (*peak)(size_t iterations); /* as in kin_kernels */
+  size_t peak_multiply_adds;
+} kin_int8_kernels;
+
+#define KIN_MAX_INT8_ROWS 32
+
+/* The tables of this build, the fastest first, ended by NULL. */
+extern const kin_int8_kernels *const kin_int8_tables[];
+extern const kin_int8_kernels kin_int8_scalar, kin_int8_avx2, kin_int8_avxvnni, kin_int8_vnni, kin_int8_amx;
+
+/* The fastest usable table that needs no more than `isa`; AUTO: of all. */
+const kin_int8_kernels *kin_int8_kernels_for(kin_isa isa);
+
 /* ------------------------------------------------------------------ GEMM */
 
-/* A weight matrix in panels of KIN_PANEL columns, zero-padded: one of the two pointers is set
+/* A weight matrix in panels of KIN_PANEL columns, zero-padded: one of panels, bf16 and int8 is set
  * (kin_alloc_aligned). */
 typedef struct kin_packed {
   size_t n, k;
   float *panels;  /* each [k][KIN_PANEL] */
   uint16_t *bf16; /* each [(k + 1) / 2][KIN_PANEL][2] */
+  int8_t *int8;   /* each [kin_int8_stride(k) / 4][KIN_PANEL][4]: column j is scales[j] times that */
+  float *scales;  /* of int8: [n, whole panels] ... */
+  int32_t *sums;  /* ... and the sum of each column */
 } kin_packed;
 
 size_t kin_packed_bytes(const kin_packed *p);
@@ -96,6 +142,9 @@ kin_status kin_pack(const float *const *parts, const size_t *n_parts, size_t cou
                     kin_error *err);
 /* Make float panels bfloat16 ones, in place of them. */
 kin_status kin_pack_to_bf16(kin_packed *p, kin_error *err);
+/* Make float panels 8-bit ones, in place of them: symmetric, the largest of each column becoming 127.
+ * KIN_ERR_UNSUPPORTED where k is so large that a sum could overflow. */
+kin_status kin_pack_to_int8(kin_packed *p, kin_error *err);
 /* Columns [first, first + n) of p, first a multiple of KIN_PANEL. Borrowed from p: not to be freed. */
 kin_packed kin_packed_columns(const kin_packed *p, size_t first, size_t n);
 void kin_packed_free(kin_packed *p);
@@ -104,6 +153,30 @@ void kin_packed_free(kin_packed *p);
  * weights `a` is rounded on the way, and the context must have bf16 kernels. */
 void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
               size_t ldc, const kin_tail *tail);
+
+/* Rows of activations in 8 bits: element j of row i is scales[i] * (values[i * ld + j] - zeros[i]). ld is at least
+ * kin_int8_stride(k); what lies beyond k is multiplied with zeros. */
+typedef struct kin_quantised {
+  size_t ld;
+  uint8_t *values;
+  float *scales;
+  int32_t *zeros;
+} kin_quantised;
+
+/* k rounded up to whole steps of 64 bytes. */
+size_t kin_int8_stride(size_t k);
+/* Bytes of a kin_quantised of `rows` rows of k, and its parts laid into such memory (kin_alloc_aligned). */
+size_t kin_quantised_bytes(size_t rows, size_t k);
+kin_quantised kin_quantised_place(void *memory, size_t rows, size_t k);
+/* x[k] * multiply + add (multiply NULL: x) becomes row `row` of `out`. */
+void kin_quantise_row(const kin_kernels *kernels, size_t k, const float *x, const float *multiply, const float *add,
+                      const kin_quantised *out, size_t row);
+/* The same for the first `count` rows, on the context's pool. */
+void kin_quantise_rows(const kin_context *context, size_t count, size_t k, const float *x, size_t ldx,
+                       const float *multiply, const float *add, const kin_quantised *out);
+/* c[m][n] = tail(a * w) as kin_gemm, for int8 weights. */
+void kin_gemm_int8(const kin_context *context, size_t m, const kin_quantised *a, const kin_packed *w, float *c,
+                   size_t ldc, const kin_tail *tail);
 
 /* A row stride of at least n floats whose rows don't fall onto the same cache sets. */
 size_t kin_row_stride(size_t n);

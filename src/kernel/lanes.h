@@ -98,6 +98,42 @@ static void tail_row(float *c, const float *bias, kin_activation act, const floa
   if (n) v_store_some(c + i, tail_lanes(v_load_some(c + i, n), i, n, bias, act, scale, residual, last), n);
 }
 
+static void tail_sums(const kin_sums *s, size_t rows, size_t n, const kin_tail *tail, float *c, size_t ldc) {
+  for (size_t i = 0; i < n; i += 16) {
+    v16 weight_scales = v_load(s->weight_scales + i);
+    size_t some = n - i < 16 ? n - i : 16;
+    for (size_t r = 0; r < rows; r++) {
+      v16 x = v_centred_sums(s->sums + r * s->ld + i, s->zeros[r], s->weight_sums + i);
+      x = v_mul(x, v_mul(v_set(s->scales[r]), weight_scales));
+      x = tail_lanes(x, i, some, tail->bias, tail->act, tail->scale,
+                     tail->residual ? tail->residual + r * tail->residual_ld : NULL, tail->last);
+      v_store_some(c + r * ldc + i, x, some);
+    }
+  }
+}
+
+static void quantise(const float *x, const float *multiply, const float *add, size_t n, uint8_t *out, float *scale,
+                     int32_t *zero) {
+  v16 low = v_set(0.0f), high = low;
+  for (size_t i = 0; i < n; i += 16) {
+    v16 y = v_load_some(x + i, n - i); /* lanes beyond n are 0, and 0 is in the range anyway */
+    if (multiply) y = v_fma(y, v_load_some(multiply + i, n - i), v_load_some(add + i, n - i));
+    low = v_min(y, low), high = v_max(y, high);
+  }
+  const float magic = 12582912.0f; /* as in lanes_exp */
+  float bottom = -lanes_max(v_sub(v_set(0.0f), low)), range = lanes_max(high) - bottom;
+  float inverse = range > 1e-30f ? 255.0f / range : 0.0f, offset = (-bottom * inverse + magic) - magic;
+  *scale = range > 1e-30f ? range / 255.0f : 0.0f;
+  *zero = (int32_t)offset;
+  v16 f = v_set(inverse), o = v_set(offset);
+  for (size_t i = 0; i < n; i += 16) {
+    v16 y = v_load_some(x + i, n - i);
+    if (multiply) y = v_fma(y, v_load_some(multiply + i, n - i), v_load_some(add + i, n - i));
+    y = v_min(v_max(v_fma(y, f, o), v_set(0.0f)), v_set(255.0f));
+    v_store_low_bytes(out + i, v_add(y, v_set(magic)), n - i);
+  }
+}
+
 /* Four chains, so that the latency of addition is hidden; the same split everywhere. */
 static float dot(const float *a, const float *b, size_t n) {
   v16 s0 = v_set(0.0f), s1 = s0, s2 = s0, s3 = s0;
@@ -217,6 +253,8 @@ const kin_kernels TABLE = {
     .tile_rows = TILE_ROWS,
     .gemm_tile = gemm_tile,
     .tail_row = tail_row,
+    .tail_sums = tail_sums,
+    .quantise = quantise,
     .layer_norm = layer_norm,
     .softmax = softmax,
     .dot = dot,

@@ -71,6 +71,19 @@ static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return a;
 }
 
+/* sums - zero * weight_sums, which doesn't overflow, as floats. */
+static inline v16 v_centred_sums(const int32_t *sums, int32_t zero, const int32_t *weight_sums) {
+  LANES((float)(sums[i] - zero * weight_sums[i]));
+}
+/* The lowest byte of each of the first n lanes. */
+static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
+  for (size_t i = 0; i < n && i < 16; i++) {
+    uint32_t bits;
+    memcpy(&bits, &a.x[i], 4);
+    p[i] = (uint8_t)bits;
+  }
+}
+
 static uint16_t round_one(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
@@ -97,6 +110,29 @@ static void gemm_tile_bf16(size_t rows, size_t pairs, const uint16_t *a, size_t 
       for (size_t j = 0; j < KIN_PANEL; j++)
         out[j] = fmaf(widen(a[r * lda + i]), widen(b[(i / 2 * KIN_PANEL + j) * 2 + i % 2]), out[j]);
   }
+}
+
+static void gemm_tile_int8(size_t rows, size_t quads, const uint8_t *a, size_t lda, const int8_t *b, int32_t *sums,
+                           size_t ld_sums, bool accumulate) {
+  for (size_t r = 0; r < rows; r++)
+    for (size_t j = 0; j < KIN_PANEL; j++) {
+      int32_t sum = accumulate ? sums[r * ld_sums + j] : 0;
+      for (size_t i = 0; i < 4 * quads; i++)
+        sum += (int32_t)a[r * lda + i] * (int32_t)b[(i / 4 * KIN_PANEL + j) * 4 + i % 4];
+      sums[r * ld_sums + j] = sum;
+    }
+}
+
+static int32_t peak_int8(size_t iterations) {
+  volatile int32_t x = 3;
+  int32_t total[4] = {0};
+  for (size_t i = 0; i < iterations; i++)
+    for (size_t c = 0; c < 4; c++) total[c] = (int32_t)((uint32_t)total[c] * 5u + (uint32_t)x);
+  return total[0] ^ total[1] ^ total[2] ^ total[3];
+}
+
+static bool usable_int8(void) {
+  return true;
 }
 
 #define PEAK_CHAINS 4
@@ -129,4 +165,14 @@ const kin_bf16_kernels kin_bf16_scalar = {
     .gemm_tile = gemm_tile_bf16,
     .peak = peak,
     .peak_multiply_adds = PEAK_CHAINS * 16,
+};
+
+const kin_int8_kernels kin_int8_scalar = {
+    .name = "scalar",
+    .isa = KIN_ISA_SCALAR,
+    .usable = usable_int8,
+    .tile_rows = TILE_ROWS,
+    .gemm_tile = gemm_tile_int8,
+    .peak = peak_int8,
+    .peak_multiply_adds = 4,
 };

@@ -1,0 +1,72 @@
+/* 8-bit products on eight lanes of 32 bits. The including file defines v8_weights (a register of weights ready to be
+ * multiplied), v8_prepare, v8_multiply_add(total, activations, weights), TABLE, NAME and `usable`. */
+
+#define TILE_ROWS 6
+
+/* Half a panel: 6 x 16 sums are 12 of the 16 registers. */
+static inline __attribute__((always_inline)) void half_tile(const size_t rows, size_t quads, const uint8_t *a,
+                                                            size_t lda, const int8_t *b, int32_t *sums, size_t ld,
+                                                            bool accumulate) {
+  __m256i total[TILE_ROWS][2];
+#pragma GCC unroll 6
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++)
+      total[r][v] = accumulate ? _mm256_loadu_si256((const __m256i *)(const void *)(sums + r * ld + 8 * v))
+                               : _mm256_setzero_si256();
+  for (size_t i = 0; i < quads; i++, b += 4 * KIN_PANEL, a += 4) {
+    v8_weights b0 = v8_prepare(_mm256_loadu_si256((const __m256i *)(const void *)b));
+    v8_weights b1 = v8_prepare(_mm256_loadu_si256((const __m256i *)(const void *)(b + 32)));
+#pragma GCC unroll 6
+    for (size_t r = 0; r < rows; r++) {
+      int32_t quad;
+      memcpy(&quad, a + r * lda, sizeof quad);
+      __m256i x = _mm256_set1_epi32(quad);
+      total[r][0] = v8_multiply_add(total[r][0], x, b0);
+      total[r][1] = v8_multiply_add(total[r][1], x, b1);
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (size_t v = 0; v < 2; v++) _mm256_storeu_si256((__m256i *)(void *)(sums + r * ld + 8 * v), total[r][v]);
+}
+
+#define ROWS(n)                                           \
+  case n:                                                 \
+    half_tile(n, quads, a, lda, b, sums, ld, accumulate); \
+    break;
+
+static void gemm_tile(size_t rows, size_t quads, const uint8_t *a, size_t lda, const int8_t *b, int32_t *sums,
+                      size_t ld, bool accumulate) {
+  for (size_t half = 0; half < KIN_PANEL; half += 16, b += 64, sums += 16) {
+    switch (rows) { ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) default : break; }
+  }
+}
+
+#define PEAK_CHAINS 12
+
+static int32_t peak(size_t iterations) {
+  volatile int32_t quad = 0x00010203;
+  __m256i x = _mm256_set1_epi32(quad), total[PEAK_CHAINS];
+  v8_weights w = v8_prepare(x);
+  for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = _mm256_setzero_si256();
+  for (size_t i = 0; i < iterations; i++)
+#pragma GCC unroll 16
+    for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = v8_multiply_add(total[c], x, w);
+  for (size_t c = 1; c < PEAK_CHAINS; c++) total[0] = _mm256_add_epi32(total[0], total[c]);
+  int32_t lanes[8], all = 0;
+  _mm256_storeu_si256((__m256i *)(void *)lanes, total[0]);
+  for (size_t i = 0; i < 8; i++) all ^= lanes[i];
+  return all;
+}
+
+const kin_int8_kernels TABLE = {
+    .name = NAME,
+    .isa = KIN_ISA_AVX2,
+    .usable = usable,
+    .tile_rows = TILE_ROWS,
+    .gemm_tile = gemm_tile,
+    .peak = peak,
+    .peak_multiply_adds = PEAK_CHAINS * 32,
+};
