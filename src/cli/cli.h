@@ -62,14 +62,14 @@ typedef struct cli_common {
   bool json, quiet, help;
 } cli_common;
 
-#define CLI_COMMON_OPTIONS(common)                                                                              \
-  {"model", 'm', CLI_TEXT, &(common).model, "DIR", "model directory or name (default: $KINDRED_MODEL)"},        \
-      {"precision", 0, CLI_PRECISION, &(common).precision, "KIND", "multiply in fp32 (default), bf16 or auto"}, \
-      {"threads", 0, CLI_FEW, &(common).threads, "N", "threads to use (default: one for each CPU)"},            \
-      {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                                \
-      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},                      \
-      {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                       \
-    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                               \
+#define CLI_COMMON_OPTIONS(common)                                                                                    \
+  {"model", 'm', CLI_TEXT, &(common).model, "DIR", "model directory or name (default: $KINDRED_MODEL)"},              \
+      {"precision", 0, CLI_PRECISION, &(common).precision, "KIND", "multiply in fp32 (default), bf16, int8 or auto"}, \
+      {"threads", 0, CLI_FEW, &(common).threads, "N", "threads to use (default: one for each CPU)"},                  \
+      {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                                      \
+      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},                            \
+      {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                             \
+    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                                     \
   }
 
 /* Of the commands that open one image model. */

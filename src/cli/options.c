@@ -173,7 +173,7 @@ static const char *set_option(const cli_option *option, const char *argument) {
   case CLI_POOLING:
     return kin_pooling_parse(argument, option->value, NULL) == KIN_OK ? NULL : "cls, mean or cls+mean";
   case CLI_PRECISION:
-    return kin_precision_parse(argument, option->value, NULL) == KIN_OK ? NULL : "fp32, bf16 or auto";
+    return kin_precision_parse(argument, option->value, NULL) == KIN_OK ? NULL : "fp32, bf16, int8 or auto";
   }
   return NULL;
 }

@@ -171,6 +171,7 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
   kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed,
                   "embeddings.patch_embeddings.projection.weight");
   kin_load_floats(l, 1, &width, &v->embed.bias, "embeddings.patch_embeddings.projection.bias");
+  if (l->int8) kin_load_int8_pixels(l, &v->embed, p * p, v->normalise[0]);
   kin_load_floats(l, 3, (const size_t[]){1, trained_grid * trained_grid + 1, width}, &positions,
                   "embeddings.position_embeddings");
   load_prefix(l, v, positions);

@@ -113,6 +113,7 @@ kin_status kin_load_logit_scale(const kin_weights *weights, double *out, kin_err
 void kin_linear_free(kin_linear *p) {
   kin_packed_free(&p->w);
   kin_free_aligned(p->bias);
+  kin_free_aligned(p->multiply), kin_free_aligned(p->add);
   *p = (kin_linear){0};
 }
 

@@ -10,6 +10,7 @@
 typedef struct kin_loader {
   const kin_weights *weights;
   bool bf16; /* matrices are packed as such, but for kin_load_packed's */
+  bool int8; /* what a transformer's blocks and patches multiply with becomes 8-bit (kin_load_int8) */
   kin_status status;
   kin_error *err;
   uint64_t parameters, bytes; /* read so far; held in memory */
@@ -18,6 +19,8 @@ typedef struct kin_loader {
 typedef struct kin_linear {
   kin_packed w; /* y = x w + bias */
   float *bias;  /* NULL: none */
+  /* With int8 weights: the input is quantised as input * multiply + add ([k]; NULL: as it is). */
+  float *multiply, *add;
 } kin_linear;
 
 typedef struct kin_norm {
@@ -44,6 +47,14 @@ void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, 
 void kin_load_transposed(kin_loader *l, size_t n, size_t k, kin_linear *out, const char *name, ...) KIN_PRINTF(5, 6);
 /* Pack weights [n][k] that were read and changed by the caller; `bias` [n] (NULL: none) passes to `out`. */
 void kin_load_packed(kin_loader *l, size_t n, size_t k, const float *weights, float *bias, kin_linear *out);
+
+/* Make the weights 8-bit ones. `norm` is what gives the input, NULL where none does. Where one does, its bias, which
+ * all inputs share, moves from there into p->bias, and channels in which inputs are large and weights small are evened
+ * out, lest a few of them coarsen the steps of all. The norm itself is only read. */
+void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm);
+/* The same for weights [n][3 * area] that read pixels normalised by normalise[3][256]: they then read the pixels'
+ * levels themselves, which need no rounding (scale 1, zero 0). */
+void kin_load_int8_pixels(kin_loader *l, kin_linear *p, size_t area, const float *normalise);
 
 /* exp of the tensor logit_scale, which has one element. */
 kin_status kin_load_logit_scale(const kin_weights *weights, double *out, kin_error *err);

@@ -33,7 +33,7 @@ kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err)
   return kin_fail(err, KIN_ERR_ARGUMENT, "pooling \"%s\" is not one of cls, mean, cls+mean", name);
 }
 
-static const char *const precisions[] = {"fp32", "bf16", "auto"};
+static const char *const precisions[] = {"fp32", "bf16", "int8", "auto"};
 enum { PRECISIONS = sizeof precisions / sizeof *precisions };
 
 kin_status kin_precision_parse(const char *name, kin_precision *out, kin_error *err) {
@@ -42,7 +42,7 @@ kin_status kin_precision_parse(const char *name, kin_precision *out, kin_error *
       *out = (kin_precision)i;
       return KIN_OK;
     }
-  return kin_fail(err, KIN_ERR_ARGUMENT, "precision \"%s\" is not one of fp32, bf16, auto", name);
+  return kin_fail(err, KIN_ERR_ARGUMENT, "precision \"%s\" is not one of fp32, bf16, int8, auto", name);
 }
 
 const char *kin_precision_name(kin_precision precision) {
@@ -238,6 +238,7 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
   for (size_t i = 0; i < l.count; i++) {
     l.tasks[i].loader.weights = dir->weights;
     l.tasks[i].loader.bf16 = dir->precision == KIN_PRECISION_BF16;
+    l.tasks[i].loader.int8 = dir->precision == KIN_PRECISION_INT8;
   }
   kin_parallel_for(model->context->pool, l.count, run_task, &l);
   for (size_t i = 0; i < l.count; i++) {

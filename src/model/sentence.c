@@ -336,6 +336,7 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
   if (f->token_types)
     kin_load_floats(l, 2, (const size_t[]){z.token_types, width}, &types, "embeddings.token_type_embeddings.weight");
   kin_load_norm(l, width, t->stack.eps, &t->embed_norm, "embeddings.LayerNorm");
+  t->stack.input_norm = &t->embed_norm;
   kin_stack_load(l, &t->stack, f->blocks, &f->names);
   load_dense(l, &m, t);
   if (l->status == KIN_OK) {

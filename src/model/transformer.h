@@ -17,6 +17,7 @@ typedef struct kin_stack {
   bool causal;
   bool post_norm; /* norm1 and norm2 follow attention and feed-forward, on the sum with the residual */
   double eps;
+  const kin_norm *input_norm; /* of post_norm: what gives the first block's rows, read while loading; NULL: none */
   kin_block *blocks;
 } kin_stack;
 
@@ -35,6 +36,7 @@ void kin_stack_free(kin_stack *stack);
 typedef struct kin_workspace {
   size_t rows, ld, qkv_ld, wide_ld;
   float *x, *next, *normed, *qkv, *wide; /* [rows] of ld, ld, ld, qkv_ld, wide_ld floats */
+  void *bytes; /* of an int8 stack: room for kin_quantised of `rows` rows as wide as x or wide */
 } kin_workspace;
 
 typedef struct kin_workspace_cache {
@@ -52,6 +54,9 @@ void kin_workspace_cache_free(kin_workspace_cache *cache);
  * wanted, and w->x holds these, one a sequence: the last block computes nothing else. */
 kin_status kin_stack_forward(const kin_context *context, const kin_stack *stack, kin_workspace *w, const size_t *starts,
                              size_t sequences, const size_t *pooled, kin_error *err);
+
+/* Whether the blocks multiply in 8 bits. */
+bool kin_stack_is_int8(const kin_stack *stack);
 
 /* Layer norm of `rows` rows, on the context's pool. */
 void kin_norm_rows(const kin_context *context, const kin_norm *norm, size_t rows, size_t n, const float *x, size_t x_ld,

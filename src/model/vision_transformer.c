@@ -15,6 +15,7 @@ void kin_vision_describe(const kin_vision_transformer *v, kin_model_info *info) 
 kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const kin_vision_names *names) {
   size_t width = v->stack.width, patches = v->grid * v->grid, p = v->patch;
   kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed, "%s", names->embed);
+  if (l->int8) kin_load_int8_pixels(l, &v->embed, p * p, v->normalise[0]);
   kin_load_floats(l, 1, &width, &v->prefix, "%s", names->class_token);
   kin_load_floats(l, 2, (const size_t[]){patches + 1, width}, &v->positions, "%s", names->positions);
   kin_load_norm(l, width, v->stack.eps, &v->pre_norm, "%s", names->pre_norm);
@@ -37,6 +38,10 @@ typedef struct input {
   kin_workspace *w;
 } input;
 
+static kin_quantised embed_rows(const kin_vision_transformer *v, const kin_workspace *w) {
+  return kin_quantised_place(w->bytes, w->rows, v->embed.w.k);
+}
+
 /* One picture's patches, as rows in the order of a convolution's weights: channel, y, x. */
 static void cut_patches(void *arg, size_t image) {
   const input *in = arg;
@@ -49,6 +54,40 @@ static void cut_patches(void *arg, size_t image) {
     for (size_t c = 0; c < 3; c++)
       for (size_t y = 0; y < p; y++)
         for (size_t x = 0; x < p; x++) *row++ = v->normalise[c][corner[(y * side + x) * 3 + c]];
+  }
+}
+
+/* The same for int8 weights, which read the levels. */
+static void cut_levels(void *arg, size_t image) {
+  const input *in = arg;
+  const kin_vision_transformer *v = in->v;
+  size_t side = v->image_size, p = v->patch, patches = v->grid * v->grid, k = 3 * p * p;
+  const kin_quantised q = embed_rows(v, in->w);
+  const uint8_t *crop = in->crops + image * side * side * 3;
+  for (size_t t = 0; t < patches; t++) {
+    size_t row = image * patches + t;
+    uint8_t *to = q.values + row * q.ld;
+    const uint8_t *corner = crop + (t / v->grid * p * side + t % v->grid * p) * 3;
+    for (size_t c = 0; c < 3; c++)
+      for (size_t y = 0; y < p; y++)
+        for (size_t x = 0; x < p; x++) *to++ = corner[(y * side + x) * 3 + c];
+    memset(to, 0, kin_int8_stride(k) - k);
+    q.scales[row] = 1.0f, q.zeros[row] = 0;
+  }
+}
+
+/* Patches of n pictures times the embedding's weights, into w->next. */
+static void embed_patches(const kin_vision_transformer *v, const kin_context *context, input *in, size_t n) {
+  kin_workspace *w = in->w;
+  size_t rows = n * v->grid * v->grid;
+  const kin_tail tail = {.bias = v->embed.bias};
+  if (v->embed.w.int8) {
+    const kin_quantised q = embed_rows(v, w);
+    kin_parallel_for(context->pool, n, cut_levels, in);
+    kin_gemm_int8(context, rows, &q, &v->embed.w, w->next, w->ld, &tail);
+  } else {
+    kin_parallel_for(context->pool, n, cut_patches, in);
+    kin_gemm(context, rows, w->wide, w->wide_ld, &v->embed.w, w->next, w->ld, &tail);
   }
 }
 
@@ -129,10 +168,9 @@ static kin_status finish_group(const kin_vision_transformer *v, const kin_contex
 static kin_status encode_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w,
                                const uint8_t *crops, size_t n, size_t *starts, size_t *pooled, float *out,
                                kin_error *err) {
-  size_t patches = v->grid * v->grid, tokens = v->prefix_tokens + patches, width = v->stack.width;
+  size_t tokens = v->prefix_tokens + v->grid * v->grid, width = v->stack.width;
   input in = {v, context->kernels, crops, w};
-  kin_parallel_for(context->pool, n, cut_patches, &in);
-  kin_gemm(context, n * patches, w->wide, w->wide_ld, &v->embed.w, w->next, w->ld, &(kin_tail){.bias = v->embed.bias});
+  embed_patches(v, context, &in, n);
   kin_parallel_for(context->pool, n, place_tokens, &in);
   if (v->pre_norm.weight) kin_norm_rows(context, &v->pre_norm, n * tokens, width, w->x, w->ld, w->x, w->ld);
   return finish_group(v, context, w, n, starts, pooled, out, err);
