@@ -37,6 +37,8 @@ void kin_map_close(kin_map *map);
 /* Read a whole (small) file, at most `limit` bytes, into a new NUL-terminated buffer. Free with free(). */
 kin_status kin_read_file(const char *path, size_t limit, char **out, size_t *out_size, kin_error *err);
 bool kin_file_exists(const char *path);
+/* Ask the system to read the file into its cache, without waiting; what goes wrong shows when it is opened. */
+void kin_file_read_ahead(const char *path);
 
 /* SHA-256 in steps. */
 typedef struct kin_sha256 kin_sha256;

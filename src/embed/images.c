@@ -3,16 +3,15 @@
 #include "embed/embed.h"
 #include "model/model.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
   DEFAULT_BATCH = 16,
   MOST_AHEAD = 64,  /* crops beyond a batch that wait for the encoder */
   READ_AHEAD = 32,  /* files beyond the one to be loaded that the system is asked to read */
+  GATHER_MS = 40,   /* after which a quarter of a batch is enough to begin with */
   PATIENCE_MS = 10, /* to wait for the last pictures of a batch before it is closed early */
 };
 
@@ -62,17 +61,6 @@ typedef struct pipeline {
 
 /* ---------------------------------------------------------------------- load */
 
-/* Start reading the files of coming pictures into the page cache, without waiting. */
-static void read_ahead(const kin_image_source *sources, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    if (!sources[i].path) continue;
-    int fd = open(sources[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) continue; /* decoding will say why */
-    posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
-    close(fd);
-  }
-}
-
 /* Turn a source into the encoder's crop. */
 static kin_status load(const pipeline *p, const kin_image_source *source, uint8_t *pixels, kin_outcome *outcome) {
   const kin_crop_options options = {p->options.max_pixels, p->options.fast_decode};
@@ -115,7 +103,8 @@ static void load_next(pipeline *p) {
   p->loading++;
   pthread_mutex_unlock(&p->lock);
   const double start = kin_embed_now();
-  if (to > from) read_ahead(p->sources + from, to - from);
+  for (size_t i = from; i < to; i++)
+    if (p->sources[i].path) kin_file_read_ahead(p->sources[i].path);
   it->outcome = (kin_outcome){0};
   const kin_status status = load(p, &p->sources[c.index], c.pixels, &it->outcome);
   if (status != KIN_OK) it->outcome.width = it->outcome.height = 0;
@@ -207,17 +196,20 @@ static bool is_lost(const pipeline *p) {
 }
 
 /* Whether the encoder should take what is ready. */
-static bool is_batch(const pipeline *p, bool patient) {
+static bool is_batch(const pipeline *p, double since, bool patient) {
   if (is_lost(p) || p->n_ready == 0) return false;
-  return p->n_ready >= p->options.batch || (!can_load(p) && (p->loading == 0 || !patient));
+  if (p->n_ready >= p->options.batch) return true;
+  if (4 * p->n_ready >= p->options.batch && kin_embed_now() - since > 1e-3 * GATHER_MS) return true;
+  return !can_load(p) && (p->loading == 0 || !patient);
 }
 
 /* Have crops for the encoder in p->batch; 0 when there are none and none will come before pictures are reported. */
 static size_t gather(pipeline *p) {
+  const double since = kin_embed_now();
   size_t n = 0;
   bool patient = true;
   pthread_mutex_lock(&p->lock);
-  while (!is_batch(p, patient)) {
+  while (!is_batch(p, since, patient)) {
     if (can_load(p))
       load_next(p);
     else if (p->loading == 0)
@@ -227,7 +219,7 @@ static size_t gather(pipeline *p) {
     else
       patient = wait_a_moment(p);
   }
-  if (is_batch(p, patient)) n = take_batch(p);
+  if (is_batch(p, since, patient)) n = take_batch(p);
   pthread_mutex_unlock(&p->lock);
   return n;
 }

@@ -1,4 +1,5 @@
-/* A batch of new or changed pictures: hash, look for known content, embed the rest, write, commit. */
+/* A chunk of new or changed pictures: hash, look for known content, embed the rest, write, commit. */
+#include "embed/embed.h"
 #include "store/update.h"
 
 #include <stdlib.h>
@@ -6,28 +7,33 @@
 
 #define DEFAULT_BATCH 16
 #define MAX_BATCH 65536
+/* A chunk is committed at once, and between two of them the encoder waits: so it grows, to this many batches, while a
+ * chunk takes less than half of CHUNK_SECONDS, and shrinks when it takes half more. */
+#define BATCHES_IN_CHUNK 16
+#define MOST_GROWN 1024
+#define CHUNK_SECONDS 1.0
 
 kin_status kin_update_init(kin_update *u, kin_error *err) {
   u->batch = u->options.batch ? u->options.batch : DEFAULT_BATCH;
   if (u->batch > MAX_BATCH)
     return kin_fail(err, KIN_ERR_ARGUMENT, "a batch of %zu pictures: at most %d", u->batch, MAX_BATCH);
+  u->chunk = u->batch;
+  u->most_chunk = u->batch * BATCHES_IN_CHUNK < MOST_GROWN ? u->batch * BATCHES_IN_CHUNK : MOST_GROWN;
+  if (u->most_chunk < u->batch) u->most_chunk = u->batch;
   size_t floats;
   u->ahead = kin_array(KIN_AHEAD, sizeof *u->ahead);
-  u->candidates = kin_array(u->batch, sizeof *u->candidates);
-  u->sources = kin_array(u->batch, sizeof *u->sources);
-  u->embedded = kin_array(u->batch, sizeof *u->embedded);
-  if (!__builtin_mul_overflow(u->batch, u->encoder->dim, &floats)) u->vectors = kin_array(floats, sizeof *u->vectors);
+  u->candidates = kin_array(u->most_chunk, 2 * sizeof *u->candidates);
+  u->sources = kin_array(u->most_chunk, sizeof *u->sources);
+  u->embedded = kin_array(u->most_chunk, sizeof *u->embedded);
+  if (!__builtin_mul_overflow(u->most_chunk, u->encoder->dim, &floats))
+    u->vectors = kin_array(floats, sizeof *u->vectors);
   if (!u->ahead || !u->candidates || !u->sources || !u->embedded || !u->vectors)
     return kin_fail(err, KIN_ERR_MEMORY, "out of memory for batches of %zu pictures", u->batch);
   return KIN_OK;
 }
 
-static void clear_candidates(kin_update *u) {
-  while (u->n) free(u->candidates[--u->n].path);
-}
-
 void kin_update_free(kin_update *u) {
-  clear_candidates(u);
+  while (u->n) free(u->candidates[--u->n].path);
   while (u->n_ahead) free(u->ahead[--u->n_ahead].path);
   free(u->ahead);
   free(u->candidates);
@@ -182,17 +188,32 @@ static kin_status write_candidates(kin_update *u, kin_error *err) {
   return status;
 }
 
-kin_status kin_update_flush(kin_update *u, kin_error *err) {
-  if (!u->n) return KIN_OK;
+/* Embed, write and perhaps commit the candidates. */
+static kin_status run_chunk(kin_update *u, kin_error *err) {
   size_t slots = 0, n_embedded = 0;
   kin_parallel_for(u->store->context->pool, u->n, hash_task, u);
   kin_status status = classify(u, &slots, err);
   if (status == KIN_OK) status = embed(u, slots, &n_embedded, err);
   if (status == KIN_OK) status = write_candidates(u, err);
   if (status == KIN_OK) status = kin_update_documents(u, err);
-  clear_candidates(u);
   size_t most = u->walk.kinds & KIN_WALK_PICTURES ? KIN_OPERATIONS : u->batch;
   if (status == KIN_OK && (n_embedded || u->operations >= most) && u->catalogue->is_due(u))
     status = kin_update_commit(u, err);
+  return status;
+}
+
+kin_status kin_update_flush(kin_update *u, kin_error *err) {
+  if (!u->n) return KIN_OK;
+  const size_t total = u->n;
+  if (u->n > u->chunk) u->n = u->chunk;
+  const size_t done = u->n;
+  const double start = kin_embed_now();
+  kin_status status = run_chunk(u, err);
+  const double seconds = kin_embed_now() - start;
+  for (size_t i = 0; i < done; i++) free(u->candidates[i].path);
+  u->n = total - done;
+  memmove(u->candidates, u->candidates + done, u->n * sizeof *u->candidates);
+  if (done == u->chunk && seconds < CHUNK_SECONDS / 2 && 2 * u->chunk <= u->most_chunk) u->chunk *= 2;
+  if (seconds > CHUNK_SECONDS * 1.5 && u->chunk / 2 >= u->batch) u->chunk /= 2;
   return status == KIN_OK ? kin_update_report(u, err) : status;
 }

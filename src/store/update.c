@@ -45,7 +45,8 @@ static kin_status take_file(kin_update *u, kin_candidate *c, kin_error *err) {
     c->same = false;
     c->format = format_of(u, c->path);
     u->candidates[u->n++] = *c;
-    if (u->n == u->batch) status = kin_update_flush(u, err);
+    kin_file_read_ahead(c->path);
+    if (u->n >= 2 * u->chunk) status = kin_update_flush(u, err);
   }
   if (status == KIN_OK && u->progress.found % REPORT_EVERY == 0) status = kin_update_report(u, err);
   return status;
@@ -95,7 +96,8 @@ static kin_status walk_root(kin_update *u, const char *root, bool *ok, kin_error
   }
   kin_walk_close(walk);
   if (status == KIN_OK) status = take_ahead(u, err);
-  return status == KIN_OK ? kin_update_flush(u, err) : status;
+  while (status == KIN_OK && u->n) status = kin_update_flush(u, err);
+  return status;
 }
 
 /* --------------------------------------------------------------------- sweep */

@@ -53,11 +53,12 @@ typedef struct kin_update {
   kin_index_progress progress;
   kin_candidate *ahead; /* [KIN_AHEAD]: of the walk, not looked up yet */
   size_t n_ahead;
-  size_t batch;
-  kin_candidate *candidates; /* [batch] */
+  size_t batch;              /* of the encoder */
+  size_t chunk, most_chunk;  /* candidates that share a commit, now and at most */
+  kin_candidate *candidates; /* [2 * most_chunk]: a chunk is read ahead while the one before is embedded */
   size_t n;
-  float *vectors;               /* [batch][dim] */
-  kin_image_source *sources;    /* [batch] */
+  float *vectors;               /* [most_chunk][dim] */
+  kin_image_source *sources;    /* [most_chunk] */
   size_t *embedded;             /* candidate of each source */
   struct kin_passage *passages; /* of documents, waiting for the encoder */
   size_t n_passages;
@@ -142,8 +143,8 @@ void kin_update_free_passages(kin_update *u);
 /* Read and write the captions of a picture, whose item is written, as far as they aren't known. */
 kin_status kin_update_captions(kin_update *u, const kin_candidate *c, kin_error *err);
 
-/* Embed and write the candidates. On failure what was written before stays in the open transaction, unless writing
- * itself failed, which takes the transaction back. */
+/* Embed and write a chunk of the candidates. On failure what was written before stays in the open transaction, unless
+ * writing itself failed, which takes the transaction back. */
 kin_status kin_update_flush(kin_update *u, kin_error *err);
 /* Open the transaction, if there is none. */
 kin_status kin_update_begin(kin_update *u, kin_error *err);
