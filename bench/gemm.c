@@ -61,22 +61,25 @@ static void measure(const kin_context *context, const size_t shape[3], number ki
   if (kind == INT8 && kin_pack_to_int8(&packed, NULL) != KIN_OK) exit(1);
   kin_quantised q = kin_quantised_place(memory, m, k);
   kin_quantise_rows(context, m, k, a, lda, NULL, NULL, &q);
+  uint16_t *rounded = kin_alloc_aligned(m * lda * sizeof *rounded);
+  if (!rounded) exit(1);
+  if (kind == BF16) context->bf16->round(a, m * lda, rounded);
+  kin_rows rows = kind == INT8   ? (kin_rows){.q = &q}
+                  : kind == BF16 ? (kin_rows){.h = rounded, .ld = lda}
+                                 : (kin_rows){.f = a, .ld = lda};
   double best = 1e30, peak = 0;
   for (int round = 0; round < 12; round++) {
     double rate = peak_rate(context, kind);
     if (rate > peak) peak = rate;
     double start = now();
-    if (kind == INT8)
-      kin_gemm_int8(context, m, &q, &packed, c, ldc, NULL);
-    else
-      kin_gemm(context, m, a, lda, &packed, c, ldc, NULL);
+    kin_gemm_rows(context, m, rows, &packed, (kin_rows){.f = c, .ld = ldc}, NULL);
     double seconds = now() - start;
     if (seconds < best) best = seconds;
   }
   double rate = (double)(m * n * k) / best;
   printf("%-10s %6zu %6zu %6zu %10.2f %7.1f%%\n", name, m, n, k, rate * 1e-9, 100 * rate / peak);
   kin_packed_free(&packed);
-  kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c), kin_free_aligned(memory);
+  kin_free_aligned(a), kin_free_aligned(w), kin_free_aligned(c), kin_free_aligned(memory), kin_free_aligned(rounded);
 }
 
 int main(int argc, char **argv) {

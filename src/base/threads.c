@@ -112,7 +112,7 @@ static void announce(kin_pool *pool) {
 }
 
 void kin_parallel_for(kin_pool *pool, size_t n, void (*fn)(void *arg, size_t task), void *arg) {
-  if (n <= 1 || pool->workers == 0) {
+  if (n <= 1 || kin_pool_threads(pool) == 1) {
     for (size_t i = 0; i < n; i++) fn(arg, i);
     return;
   }
@@ -202,5 +202,5 @@ void kin_pool_close(kin_pool *pool) {
 }
 
 unsigned kin_pool_threads(const kin_pool *pool) {
-  return pool->workers + 1;
+  return pool ? pool->workers + 1 : 1;
 }

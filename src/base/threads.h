@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 
-typedef struct kin_pool kin_pool;
+typedef struct kin_pool kin_pool; /* NULL: the caller's thread alone */
 
 /* `threads` counts the caller: a pool of 1 starts no thread. */
 kin_status kin_pool_open(unsigned threads, kin_pool **out, kin_error *err);

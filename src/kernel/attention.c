@@ -10,6 +10,7 @@ enum { QUERY_BLOCK = 48 };
 
 typedef struct attend {
   const kin_kernels *kernels;
+  const kin_bf16_kernels *bf16;
   const kin_attention *a;
   size_t longest;
   float scale;
@@ -54,7 +55,7 @@ static bool scratch_open(const attend *t, scratch *s) {
 
 /* Queries [first, first + n) of one sequence and head. */
 static void attend_block(const attend *t, const scratch *s, const float *q, const float *values, size_t value_ld,
-                         size_t tokens, size_t first, size_t n, float *out) {
+                         size_t tokens, size_t first, size_t n, size_t out_row, size_t out_column) {
   const kin_attention *a = t->a;
   size_t seen = a->causal ? first + n : tokens, d = a->head_dim;
   multiply(t, n, d, q, a->q_ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
@@ -65,7 +66,13 @@ static void attend_block(const attend *t, const scratch *s, const float *q, cons
     memset(row + visible, 0, (seen - visible) * sizeof *row);
   }
   multiply(t, n, seen, s->scores, s->score_ld, values, value_ld, KIN_PANEL, s->out, s->value_width, s->value_width);
-  for (size_t i = 0; i < n; i++) memcpy(out + i * a->out_ld, s->out + i * s->value_width, d * sizeof *out);
+  for (size_t i = 0; i < n; i++) {
+    size_t to = (out_row + i) * a->out.ld + out_column;
+    if (a->out.h)
+      t->bf16->round(s->out + i * s->value_width, d, a->out.h + to);
+    else
+      memcpy(a->out.f + to, s->out + i * s->value_width, d * sizeof *s->out);
+  }
 }
 
 static void attend_head(void *arg, size_t task) {
@@ -89,18 +96,21 @@ static void attend_head(void *arg, size_t task) {
     v = s.values, value_ld = s.value_width;
   }
   if (a->query_rows) {
-    attend_block(t, &s, a->q + sequence * a->q_ld + column, v, value_ld, tokens, a->query_rows[sequence], 1,
-                 a->out + sequence * a->out_ld + column);
+    attend_block(t, &s, a->q + sequence * a->q_ld + column, v, value_ld, tokens, a->query_rows[sequence], 1, sequence,
+                 column);
   } else {
     for (size_t i = 0; i < tokens; i += QUERY_BLOCK)
       attend_block(t, &s, a->q + (start + i) * a->q_ld + column, v, value_ld, tokens, i,
-                   tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, a->out + (start + i) * a->out_ld + column);
+                   tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, start + i, column);
   }
   kin_free_aligned(s.keys);
 }
 
 kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err) {
-  attend t = {.kernels = context->kernels, .a = attention, .scale = 1.0f / sqrtf((float)attention->head_dim)};
+  attend t = {.kernels = context->kernels,
+              .bf16 = context->bf16,
+              .a = attention,
+              .scale = 1.0f / sqrtf((float)attention->head_dim)};
   for (size_t i = 0; i < attention->sequences; i++) {
     size_t tokens = attention->starts[i + 1] - attention->starts[i];
     if (tokens > t.longest) t.longest = tokens;

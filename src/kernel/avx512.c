@@ -137,12 +137,40 @@ static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const f
   }
 }
 
-/* A column of `a` gathered is a row of `b`. */
+/* Rows become columns by pairs, by fours within each 128 bits, then by those. */
 static void transpose_block(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb) {
-  __m512i at = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                                  _mm512_set1_epi32((int)lda));
-  for (size_t j = 0; j < columns; j++)
-    _mm512_storeu_ps(b + j * ldb, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), first_lanes(rows), at, a + j, 4));
+  __m512 x[16], y[16];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; i++)
+    x[i] = i < rows ? _mm512_maskz_loadu_ps(first_lanes(columns), a + i * lda) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+  /* x[4 g + c]: in its 128 bits number l, rows 4 g .. 4 g + 3 of column 4 l + c. */
+#pragma GCC unroll 4
+  for (size_t g = 0; g < 16; g += 4) {
+    __m512d low0 = _mm512_castps_pd(y[g]), low1 = _mm512_castps_pd(y[g + 2]);
+    __m512d high0 = _mm512_castps_pd(y[g + 1]), high1 = _mm512_castps_pd(y[g + 3]);
+    x[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(low0, low1));
+    x[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low0, low1));
+    x[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high0, high1));
+    x[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
+  }
+#pragma GCC unroll 4
+  for (size_t c = 0; c < 4; c++) {
+    __m512 even01 = _mm512_shuffle_f32x4(x[c], x[4 + c], 0x88), odd01 = _mm512_shuffle_f32x4(x[c], x[4 + c], 0xdd);
+    __m512 even23 = _mm512_shuffle_f32x4(x[8 + c], x[12 + c], 0x88);
+    __m512 odd23 = _mm512_shuffle_f32x4(x[8 + c], x[12 + c], 0xdd);
+    y[c] = _mm512_shuffle_f32x4(even01, even23, 0x88);
+    y[8 + c] = _mm512_shuffle_f32x4(even01, even23, 0xdd);
+    y[4 + c] = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
+    y[12 + c] = _mm512_shuffle_f32x4(odd01, odd23, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (size_t j = 0; j < 16; j++)
+    if (j < columns) _mm512_storeu_ps(b + j * ldb, y[j]);
 }
 
 #define NAME "avx512"

@@ -11,13 +11,11 @@ static inline size_t divide_up(size_t a, size_t b) {
   return (a + b - 1) / b;
 }
 
-/* The tail over rows [row, row + rows) and columns [column, column + columns) of c. */
-static inline void kin_finish_rows(const kin_kernels *kernels, const kin_tail *t, float *c, size_t ldc, size_t row,
-                                   size_t rows, size_t column, size_t columns) {
-  for (size_t r = row; r < row + rows; r++)
-    kernels->tail_row(c + r * ldc + column, t->bias ? t->bias + column : NULL, t->act,
-                      t->scale ? t->scale + column : NULL,
-                      t->residual ? t->residual + r * t->residual_ld + column : NULL, t->last, columns);
+/* The tail over columns [column, column + n) of row `row`, whose sums become out[n]. */
+static inline void kin_finish_row(const kin_kernels *kernels, const kin_tail *t, const float *sums, float *out,
+                                  size_t row, size_t column, size_t n) {
+  kernels->tail_row(sums, t->bias ? t->bias + column : NULL, t->act, t->scale ? t->scale + column : NULL,
+                    t->residual ? t->residual + row * t->residual_ld + column : NULL, t->last, n, out);
 }
 
 #endif

@@ -80,9 +80,11 @@ static void run_block(void *arg, size_t task) {
       size_t line = line0 + i / strips, part = i % strips;
       strip s = {line, in->width * part / strips, in->width * (part + 1) / strips};
       for (size_t j = 0; j < columns; j += KIN_PANEL) run_panel(t, &s, (column + j) / KIN_PANEL, k0, k);
-      if (t->tail && k0 + k == t->w->k)
-        kin_finish_rows(t->kernels, t->tail, t->out, t->out_ld, line * in->width + s.first, s.last - s.first, column,
-                        columns);
+      for (size_t x = s.first; t->tail && k0 + k == t->w->k && x < s.last; x++) {
+        size_t row = line * in->width + x;
+        float *c = t->out + row * t->out_ld + column;
+        kin_finish_row(t->kernels, t->tail, c, c, row, column, columns);
+      }
     }
   }
 }

@@ -2,15 +2,16 @@
  *
  * A task owns a block of rows and of panels. For each slice of k its panels (at most SLICE * COLUMNS
  * floats) stay in the second-level cache while strips of tile_rows activations, which stay in the
- * first, pass over them. Slices come in ascending order, so that a sum over k is one chain.
+ * first, pass over them. Slices come in ascending order, so that a sum over k is one chain. The sums stay with the
+ * task until the tail has made outputs of them, so that an output is written once, and may be the residual.
  *
- * With bfloat16 weights a strip is rounded when its task comes to it; a slice has twice the k, which are as many
- * bytes. */
+ * A slice of bfloat16 has twice the k, which are as many bytes. */
 #include "kernel/blocks.h"
 
 #include <string.h>
 
-enum { SLICE = KIN_BLOCK_FLOATS / KIN_BLOCK_COLUMNS, COLUMNS = KIN_BLOCK_COLUMNS, MIN_ROWS = 96 };
+enum { SLICE = KIN_BLOCK_FLOATS / KIN_BLOCK_COLUMNS, COLUMNS = KIN_BLOCK_COLUMNS, MAX_ROWS = 96 };
+enum { SUM_LD = COLUMNS + 16 };
 
 size_t kin_row_stride(size_t n) {
   return (divide_up(n, 16) | 1) * 16; /* an odd number of cache lines */
@@ -93,15 +94,14 @@ void kin_packed_free(kin_packed *p) {
 typedef struct gemm {
   const kin_kernels *kernels;
   const kin_bf16_kernels *bf16; /* NULL: float weights */
-  size_t m, lda, ldc;
-  const float *a;
+  size_t m;
+  kin_rows a, c;
   const kin_packed *w;
-  float *c;
   const kin_tail *tail;
-  size_t tile_rows, row_blocks, rows_per_block;
+  size_t tile_rows, row_blocks, panels_per_block;
 } gemm;
 
-/* A strip's activations of one slice of k: in place, or rounded. */
+/* A strip's activations of one slice of k; `rounded` is where they are bfloat16 only now. */
 typedef struct strip {
   size_t row, rows, k0, k;
   uint16_t rounded[KIN_MAX_TILE_ROWS * 2 * SLICE];
@@ -110,78 +110,125 @@ typedef struct strip {
 static void round_strip(const gemm *g, strip *s) {
   for (size_t r = 0; r < s->rows; r++) {
     uint16_t *to = s->rounded + r * even(s->k);
-    g->bf16->round(g->a + (s->row + r) * g->lda + s->k0, s->k, to);
+    g->bf16->round(g->a.f + (s->row + r) * g->a.ld + s->k0, s->k, to);
     if (s->k % 2) to[s->k] = 0;
   }
 }
 
-static void multiply(const gemm *g, const strip *s, size_t panel, float *c, size_t ldc) {
-  if (g->bf16) {
-    const uint16_t *b = g->w->bf16 + (panel * even(g->w->k) + s->k0) * KIN_PANEL;
-    g->bf16->gemm_tile(s->rows, even(s->k) / 2, s->rounded, even(s->k), b, c, ldc, s->k0 > 0);
-  } else {
+static void run_tile(const gemm *g, const strip *s, size_t panel, float *sums) {
+  bool more = s->k0 > 0;
+  if (!g->bf16) {
     const float *b = g->w->panels + (panel * g->w->k + s->k0) * KIN_PANEL;
-    g->kernels->gemm_tile(s->rows, s->k, g->a + s->row * g->lda + s->k0, g->lda, b, KIN_PANEL, c, ldc, s->k0 > 0);
+    g->kernels->gemm_tile(s->rows, s->k, g->a.f + s->row * g->a.ld + s->k0, g->a.ld, b, KIN_PANEL, sums, SUM_LD, more);
+    return;
+  }
+  const uint16_t *b = g->w->bf16 + (panel * even(g->w->k) + s->k0) * KIN_PANEL;
+  const uint16_t *a = g->a.h ? g->a.h + s->row * g->a.ld + s->k0 : s->rounded;
+  g->bf16->gemm_tile(s->rows, even(s->k) / 2, a, g->a.h ? g->a.ld : even(s->k), b, sums, SUM_LD, more);
+}
+
+static inline void prefetch(const void *from, size_t bytes, bool to_write) {
+  enum { LINE = 64 };
+  const char *line = from;
+  for (size_t i = 0; i < bytes; i += LINE)
+    if (to_write)
+      __builtin_prefetch(line + i, 1, 3);
+    else
+      __builtin_prefetch(line + i, 0, 3);
+}
+
+/* Bring in what is needed soon, a little before each tile, so that no thread waits for a burst of it: part `part` of
+ * `parts` of the next strip's activations, and where this strip's panel will be written. */
+static void look_ahead(const gemm *g, const strip *s, size_t next_rows, size_t part, size_t parts, size_t panel) {
+  size_t first = s->k * part / parts, n = s->k * (part + 1) / parts - first, element = g->a.h ? 2 : 4;
+  const char *a = g->a.h ? (const char *)g->a.h : (const char *)g->a.f;
+  for (size_t r = s->row + s->rows; r < s->row + s->rows + next_rows; r++)
+    prefetch(a + (r * g->a.ld + s->k0 + first) * element, n * element, false);
+  if (s->k0 + s->k < g->w->k) return;
+  for (size_t r = s->row; r < s->row + s->rows; r++) {
+    size_t at = r * g->c.ld + panel * KIN_PANEL;
+    prefetch(g->c.h ? (const void *)(g->c.h + at) : g->c.f + at, KIN_PANEL * (g->c.h ? 2 : 4), true);
+    if (g->tail && g->tail->residual && g->tail->residual != g->c.f)
+      prefetch(g->tail->residual + r * g->tail->residual_ld + panel * KIN_PANEL, KIN_PANEL * 4, false);
   }
 }
 
-static void run_tile(const gemm *g, const strip *s, size_t panel) {
-  size_t columns = g->w->n - panel * KIN_PANEL;
-  float *c = g->c + s->row * g->ldc + panel * KIN_PANEL;
-  if (columns >= KIN_PANEL) {
-    multiply(g, s, panel, c, g->ldc);
-    return;
+/* Rows of sums -> columns [column, column + n) of c. */
+static void finish(const gemm *g, float *sums, size_t row, size_t rows, size_t column, size_t n) {
+  for (size_t r = row; r < row + rows; r++, sums += SUM_LD) {
+    size_t at = r * g->c.ld + column;
+    if (g->tail) kin_finish_row(g->kernels, g->tail, sums, g->c.f ? g->c.f + at : sums, r, column, n);
+    if (g->c.h)
+      g->bf16->round(sums, n, g->c.h + at);
+    else if (!g->tail)
+      memcpy(g->c.f + at, sums, n * sizeof *sums);
   }
-  /* The last panel is wider than c: through a buffer. */
-  float buffer[KIN_MAX_TILE_ROWS * KIN_PANEL] = {0};
-  for (size_t r = 0; s->k0 > 0 && r < s->rows; r++) memcpy(buffer + r * KIN_PANEL, c + r * g->ldc, columns * sizeof *c);
-  multiply(g, s, panel, buffer, KIN_PANEL);
-  for (size_t r = 0; r < s->rows; r++) memcpy(c + r * g->ldc, buffer + r * KIN_PANEL, columns * sizeof *c);
 }
 
 static void run_block(void *arg, size_t task) {
   const gemm *g = arg;
-  size_t row0 = task % g->row_blocks * g->rows_per_block;
-  size_t rows = g->m - row0 < g->rows_per_block ? g->m - row0 : g->rows_per_block;
-  size_t first = task / g->row_blocks * (COLUMNS / KIN_PANEL), panels = divide_up(g->w->n, KIN_PANEL);
-  size_t last = first + COLUMNS / KIN_PANEL < panels ? first + COLUMNS / KIN_PANEL : panels;
-  size_t column = first * KIN_PANEL;
-  size_t columns = (last * KIN_PANEL < g->w->n ? last * KIN_PANEL : g->w->n) - column;
+  size_t block = task % g->row_blocks, row0 = g->m * block / g->row_blocks;
+  size_t rows = g->m * (block + 1) / g->row_blocks - row0;
+  size_t first = task / g->row_blocks * g->panels_per_block, panels = divide_up(g->w->n, KIN_PANEL);
+  size_t last = first + g->panels_per_block < panels ? first + g->panels_per_block : panels;
+  size_t column = first * KIN_PANEL, end = last * KIN_PANEL < g->w->n ? last * KIN_PANEL : g->w->n;
   /* Strips of nearly equal height: 50 rows are 5 x 10, not 4 x 12 and a slow 2. */
   size_t strips = divide_up(rows, g->tile_rows);
   size_t slices = divide_up(g->w->k, g->bf16 ? 2 * SLICE : SLICE), slice = even(divide_up(g->w->k, slices));
+  float sums[MAX_ROWS * SUM_LD];
   strip s;
   for (s.k0 = 0; s.k0 < g->w->k; s.k0 += slice) {
     s.k = g->w->k - s.k0 < slice ? g->w->k - s.k0 : slice;
     for (size_t i = 0; i < strips; i++) {
-      s.row = row0 + rows * i / strips;
-      s.rows = row0 + rows * (i + 1) / strips - s.row;
-      if (g->bf16) round_strip(g, &s);
-      for (size_t p = first; p < last; p++) run_tile(g, &s, p);
-      if (g->tail && s.k0 + s.k == g->w->k)
-        kin_finish_rows(g->kernels, g->tail, g->c, g->ldc, s.row, s.rows, column, columns);
+      size_t begin = rows * i / strips;
+      float *to = sums + begin * SUM_LD;
+      s.row = row0 + begin, s.rows = rows * (i + 1) / strips - begin;
+      if (g->bf16 && !g->a.h) round_strip(g, &s);
+      size_t next = i + 1 < strips ? rows * (i + 2) / strips - rows * (i + 1) / strips : 0;
+      for (size_t p = first; p < last; p++) {
+        look_ahead(g, &s, next, p - first, last - first, p);
+        run_tile(g, &s, p, to + (p - first) * KIN_PANEL);
+      }
+      if (s.k0 + s.k == g->w->k) finish(g, to, s.row, s.rows, column, end - column);
     }
   }
 }
 
-void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
-              size_t ldc, const kin_tail *tail) {
+/* Choose blocks that end at nearly the same time on all threads; each has to read its panels, which takes as long as
+ * some rows. */
+static void split(gemm *g, size_t threads) {
+  enum { PANELS_AS_ROWS = 8 };
+  size_t panels = divide_up(g->w->n, KIN_PANEL), least = SIZE_MAX, most = divide_up(g->m, MAX_ROWS) + threads;
+  size_t widest = panels < COLUMNS / KIN_PANEL ? panels : COLUMNS / KIN_PANEL;
+  for (size_t p = widest; p > 0; p--)
+    for (size_t blocks = divide_up(g->m, MAX_ROWS); blocks <= most && blocks <= g->m; blocks++) {
+      size_t rounds = divide_up(blocks * divide_up(panels, p), threads);
+      size_t cost = rounds * p * (divide_up(g->m, blocks) + PANELS_AS_ROWS);
+      if (cost < least) least = cost, g->row_blocks = blocks, g->panels_per_block = p;
+    }
+}
+
+void kin_gemm_rows(const kin_context *context, size_t m, kin_rows a, const kin_packed *w, kin_rows c,
+                   const kin_tail *tail) {
+  if (w->int8) {
+    kin_gemm_int8(context, m, a.q, w, c.f, c.ld, tail);
+    return;
+  }
   if (m == 0) return;
   gemm g = {.kernels = context->kernels,
             .bf16 = w->bf16 ? context->bf16 : NULL,
             .m = m,
-            .lda = lda,
-            .ldc = ldc,
             .a = a,
-            .w = w,
             .c = c,
+            .w = w,
             .tail = tail};
   g.tile_rows = g.bf16 ? g.bf16->tile_rows : g.kernels->tile_rows;
-  size_t column_blocks = divide_up(w->n, COLUMNS);
-  /* Enough tasks to keep the threads level, each of enough rows to pay for reading its panels. */
-  size_t wanted = divide_up(4 * (size_t)kin_pool_threads(context->pool), column_blocks);
-  size_t most = m / MIN_ROWS ? m / MIN_ROWS : 1;
-  g.rows_per_block = divide_up(m, wanted < most ? wanted : most);
-  g.row_blocks = divide_up(m, g.rows_per_block);
-  kin_parallel_for(context->pool, g.row_blocks * column_blocks, run_block, &g);
+  split(&g, kin_pool_threads(context->pool));
+  kin_parallel_for(context->pool, g.row_blocks * divide_up(divide_up(w->n, KIN_PANEL), g.panels_per_block), run_block,
+                   &g);
+}
+
+void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
+              size_t ldc, const kin_tail *tail) {
+  kin_gemm_rows(context, m, (kin_rows){.f = (float *)a, .ld = lda}, w, (kin_rows){.f = c, .ld = ldc}, tail);
 }

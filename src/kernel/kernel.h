@@ -18,7 +18,7 @@ typedef struct kin_tail {
   const float *bias; /* [n] */
   kin_activation act;
   const float *scale;    /* [n], layer scale */
-  const float *residual; /* [m][residual_ld], not the output itself */
+  const float *residual; /* [m][residual_ld]; may be the output itself */
   size_t residual_ld;
   kin_activation last; /* as in a residual network's relu(x + f(x)) */
 } kin_tail;
@@ -42,9 +42,9 @@ typedef struct kin_kernels {
   /* c[rows][KIN_PANEL] (+)= a[rows][k] * b[k][KIN_PANEL], rows >= 1; row strides in floats. */
   void (*gemm_tile)(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
                     bool accumulate);
-  /* One row of the tail: c[i] = last(residual[i] + scale[i] * act(c[i] + bias[i])). */
-  void (*tail_row)(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
-                   kin_activation last, size_t n);
+  /* One row of the tail: out[i] = last(residual[i] + scale[i] * act(c[i] + bias[i])); out may be c or residual. */
+  void (*tail_row)(const float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
+                   kin_activation last, size_t n, float *out);
   /* The same tail on rows of at most KIN_PANEL integer sums, into c; the tail's arrays begin at the tile. */
   void (*tail_sums)(const kin_sums *s, size_t rows, size_t n, const kin_tail *tail, float *c, size_t ldc);
   /* y = x * multiply + add (multiply NULL: y = x) is about *scale * (out - *zero), out from 0 to 255: the range of y
@@ -149,11 +149,6 @@ kin_status kin_pack_to_int8(kin_packed *p, kin_error *err);
 kin_packed kin_packed_columns(const kin_packed *p, size_t first, size_t n);
 void kin_packed_free(kin_packed *p);
 
-/* c[m][n] = tail(a[m][k] * w), on the context's pool. Row strides in floats; `tail` may be NULL. With bf16
- * weights `a` is rounded on the way, and the context must have bf16 kernels. */
-void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
-              size_t ldc, const kin_tail *tail);
-
 /* Rows of activations in 8 bits: element j of row i is scales[i] * (values[i * ld + j] - zeros[i]). ld is at least
  * kin_int8_stride(k); what lies beyond k is multiplied with zeros. */
 typedef struct kin_quantised {
@@ -174,9 +169,26 @@ void kin_quantise_row(const kin_kernels *kernels, size_t k, const float *x, cons
 /* The same for the first `count` rows, on the context's pool. */
 void kin_quantise_rows(const kin_context *context, size_t count, size_t k, const float *x, size_t ldx,
                        const float *multiply, const float *add, const kin_quantised *out);
-/* c[m][n] = tail(a * w) as kin_gemm, for int8 weights. */
+/* kin_gemm_rows with int8 weights. */
 void kin_gemm_int8(const kin_context *context, size_t m, const kin_quantised *a, const kin_packed *w, float *c,
                    size_t ldc, const kin_tail *tail);
+
+/* Rows of activations as one product makes and the next reads them. One of the pointers is set. */
+typedef struct kin_rows {
+  float *f;
+  uint16_t *h;            /* bfloat16, with such weights */
+  const kin_quantised *q; /* 8 bits, with such weights; an input only */
+  size_t ld;              /* of f or h: elements from one row to the next */
+} kin_rows;
+
+/* c[m][n] = tail(a[m][k] * w), on the context's pool; `tail` may be NULL. bfloat16 weights need a context with bf16
+ * kernels; float rows `a` are rounded on the way to them, bfloat16 ones need an even k. Int8 weights need q and make
+ * floats. */
+void kin_gemm_rows(const kin_context *context, size_t m, kin_rows a, const kin_packed *w, kin_rows c,
+                   const kin_tail *tail);
+/* The same of floats; not for int8 weights. */
+void kin_gemm(const kin_context *context, size_t m, const float *a, size_t lda, const kin_packed *w, float *c,
+              size_t ldc, const kin_tail *tail);
 
 /* A row stride of at least n floats whose rows don't fall onto the same cache sets. */
 size_t kin_row_stride(size_t n);
@@ -209,8 +221,7 @@ typedef struct kin_attention {
   /* NULL: q has a row for every row of k. Else q and out have one row a sequence, which stands at
    * this row of it (which matters when causal). */
   const size_t *query_rows;
-  float *out; /* [rows of q][out_ld] */
-  size_t out_ld;
+  kin_rows out; /* floats or bfloat16: a row for each row of q */
 } kin_attention;
 
 /* softmax(q k^T / sqrt(head_dim)) v for every sequence and head. */

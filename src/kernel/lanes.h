@@ -90,12 +90,12 @@ static inline __attribute__((always_inline)) v16 tail_lanes(v16 x, size_t i, siz
   return lanes_activate(x, last);
 }
 
-static void tail_row(float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
-                     kin_activation last, size_t n) {
+static void tail_row(const float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
+                     kin_activation last, size_t n, float *out) {
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) v_store(c + i, tail_lanes(v_load(c + i), i, 16, bias, act, scale, residual, last));
+  for (; i + 16 <= n; i += 16) v_store(out + i, tail_lanes(v_load(c + i), i, 16, bias, act, scale, residual, last));
   n -= i;
-  if (n) v_store_some(c + i, tail_lanes(v_load_some(c + i, n), i, n, bias, act, scale, residual, last), n);
+  if (n) v_store_some(out + i, tail_lanes(v_load_some(c + i, n), i, n, bias, act, scale, residual, last), n);
 }
 
 static void tail_sums(const kin_sums *s, size_t rows, size_t n, const kin_tail *tail, float *c, size_t ldc) {

@@ -364,14 +364,3 @@ kin_context *kin_model_context(const kin_model *model) {
 const char *kin_model_dir(const kin_model *model) {
   return model->dir;
 }
-
-kin_status kin_model_encode_images(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
-  if (!model->image.encode) return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: this model has no image tower", model->dir);
-  return n ? model->image.encode(model->image.self, model->context, crops, n, out, err) : KIN_OK;
-}
-
-kin_status kin_model_encode_tokens(kin_model *model, const int32_t *const *ids, const size_t *lengths, size_t n,
-                                   float *out, kin_error *err) {
-  if (!model->text.encode) return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: this model has no text tower", model->dir);
-  return n ? model->text.encode(model->text.self, model->context, ids, lengths, n, out, err) : KIN_OK;
-}

@@ -6,7 +6,6 @@
 #include "model/resnet.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +106,7 @@ static size_t plan_pool(const kin_resnet *r, kin_resnet_workspace *w, plan *plan
 }
 
 static kin_resnet_workspace *workspace_take(kin_resnet *r, const kin_context *context, size_t images) {
-  kin_resnet_workspace *w = atomic_exchange(&r->kept, NULL);
+  kin_resnet_workspace *w = kin_kept_take(&r->workspaces);
   size_t pixels = larger(GROUP_PIXELS, GROUP_PIXELS_PER_THREAD * (size_t)kin_pool_threads(context->pool));
   size_t at_once[LEVELS];
   for (size_t level = 0; level < LEVELS; level++) {
@@ -301,7 +300,7 @@ kin_status kin_resnet_encode(void *self, const kin_context *context, const uint8
     run_level(&p, LEVELS - 1, count, p.w->out[LEVELS - 1]);
     pool(&p, count, out + i * r->dim);
   }
-  workspace_free(atomic_exchange(&r->kept, p.w));
+  workspace_free(kin_kept_give(&r->workspaces, p.w));
   return KIN_OK;
 }
 
@@ -321,6 +320,6 @@ void kin_resnet_close(void *self) {
   free(r->pool);
   kin_linear_free(&r->query), kin_linear_free(&r->out);
   kin_free_aligned(r->positions), kin_free_aligned(r->value_bias);
-  workspace_free(atomic_exchange(&r->kept, NULL));
+  for (kin_resnet_workspace *w; (w = kin_kept_take(&r->workspaces)) != NULL;) workspace_free(w);
   free(r);
 }

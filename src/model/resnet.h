@@ -4,6 +4,7 @@
 #define KIN_RESNET_H
 
 #include "image/image.h"
+#include "model/kept.h"
 #include "model/loader.h"
 
 enum { KIN_RESNET_STAGES = 4 };
@@ -35,7 +36,7 @@ typedef struct kin_resnet {
   kin_pool_head *pool;
   float *value_bias;
   float normalise[3][256]; /* a pixel's level -> the network's input, by channel */
-  _Atomic(kin_resnet_workspace *) kept;
+  kin_kept workspaces;
 } kin_resnet;
 
 /* Read "visual.*" as OpenAI names it; the sizes are set: image_size a multiple of 32, heads a divisor of

@@ -2,7 +2,6 @@
 #include "model/resnet.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 

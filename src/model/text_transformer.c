@@ -55,14 +55,16 @@ static void embed_tokens(void *arg, size_t text) {
                     g->w->x + (g->starts[text] + i) * g->w->ld);
 }
 
-/* The mean of each text's rows, into w->next. */
-static void mean_rows(void *arg, size_t text) {
-  const group *g = arg;
-  size_t width = g->t->stack.width, first = g->starts[text], n = g->starts[text + 1] - first;
-  float *mean = g->w->next + text * g->w->ld;
-  memcpy(mean, g->w->x + first * g->w->ld, width * sizeof *mean);
-  for (size_t i = 1; i < n; i++) g->kernels->add(mean, g->w->x + (first + i) * g->w->ld, width, mean);
-  g->kernels->scale(mean, 1.0f / (float)n, width);
+/* The mean of each text's rows, one behind the other in w->x. */
+static void mean_rows(const group *g, size_t n) {
+  size_t width = g->t->stack.width, ld = g->w->ld;
+  for (size_t text = 0; text < n; text++) {
+    float *mean = g->w->x + text * ld;
+    size_t first = g->starts[text], rows = g->starts[text + 1] - first;
+    memmove(mean, g->w->x + first * ld, width * sizeof *mean);
+    for (size_t i = 1; i < rows; i++) g->kernels->add(mean, g->w->x + (first + i) * ld, width, mean);
+    g->kernels->scale(mean, 1.0f / (float)rows, width);
+  }
 }
 
 /* Projections of n rows of `x`, by way of w->wide and w->qkv, into out[n][dim]. */
@@ -89,13 +91,14 @@ static kin_status encode_group(const kin_text_transformer *t, const kin_context 
   group g = {t, context->kernels, ids, starts, w};
   bool mean = t->pooling == KIN_POOL_MEAN;
   kin_parallel_for(context->pool, n, embed_tokens, &g);
-  if (t->embed_norm.weight) kin_norm_rows(context, &t->embed_norm, starts[n], t->stack.width, w->x, w->ld, w->x, w->ld);
+  kin_rows x = {.f = w->x, .ld = w->ld};
+  if (t->embed_norm.weight) kin_norm_rows(context, &t->embed_norm, starts[n], t->stack.width, w->x, w->ld, x);
   kin_status status = kin_stack_forward(context, &t->stack, w, starts, n, mean ? NULL : pooled, err);
   if (status != KIN_OK) return status;
   if (t->final_norm.weight)
-    kin_norm_rows(context, &t->final_norm, mean ? starts[n] : n, t->stack.width, w->x, w->ld, w->x, w->ld);
-  if (mean) kin_parallel_for(context->pool, n, mean_rows, &g);
-  project(t, context, w, mean ? w->next : w->x, n, out);
+    kin_norm_rows(context, &t->final_norm, mean ? starts[n] : n, t->stack.width, w->x, w->ld, x);
+  if (mean) mean_rows(&g, n);
+  project(t, context, w, w->x, n, out);
   return KIN_OK;
 }
 
@@ -133,15 +136,16 @@ static size_t widest_projection(const kin_text_transformer *t) {
 kin_status kin_text_encode(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
                            size_t n, float *out, kin_error *err) {
   kin_text_transformer *t = self;
-  size_t total = 0;
+  size_t total = 0, longest = 0;
   for (size_t i = 0; i < n; i++) {
     kin_status status = check_ids(t, ids[i], lengths[i], err);
     if (status != KIN_OK) return status;
     total += lengths[i];
+    if (lengths[i] > longest) longest = lengths[i];
   }
   size_t rows = total < GROUP_ROWS ? total : GROUP_ROWS;
-  if (rows < t->context) rows = t->context;
-  kin_workspace *w = kin_workspace_take(&t->cache, &t->stack, rows, widest_projection(t));
+  if (rows < longest) rows = longest;
+  kin_workspace *w = kin_workspace_take(&t->workspaces, &t->stack, rows, widest_projection(t));
   size_t *starts = kin_array(2 * n + 1, sizeof *starts), *pooled = starts ? starts + n + 1 : NULL;
   kin_status status = KIN_OK;
   if (!w || !starts) status = kin_fail(err, KIN_ERR_MEMORY, "no memory to encode %zu texts", n);
@@ -150,7 +154,7 @@ kin_status kin_text_encode(void *self, const kin_context *context, const int32_t
     status = encode_group(t, context, w, ids + i, starts, pooled, count, out + i * t->dim, err);
   }
   free(starts);
-  if (w) kin_workspace_give(&t->cache, w);
+  if (w) kin_workspace_give(&t->workspaces, w);
   return status;
 }
 
@@ -161,6 +165,6 @@ void kin_text_close(void *self) {
   kin_free_aligned(t->tokens), kin_free_aligned(t->positions);
   kin_norm_free(&t->embed_norm), kin_norm_free(&t->final_norm);
   for (size_t i = 0; i < KIN_MAX_PROJECTIONS; i++) kin_linear_free(&t->projections[i]);
-  kin_workspace_cache_free(&t->cache);
+  kin_workspaces_free(&t->workspaces);
   free(t);
 }

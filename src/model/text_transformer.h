@@ -25,7 +25,7 @@ typedef struct kin_text_transformer {
   kin_linear projections[KIN_MAX_PROJECTIONS]; /* one after another */
   size_t n_projections;
   bool normalise; /* the model itself ends in an L2 normalisation */
-  kin_workspace_cache cache;
+  kin_kept workspaces;
 } kin_text_transformer;
 
 /* How a layout of CLIP spells the tower's tensors; as kin_vision_names. */

@@ -1,7 +1,6 @@
 /* A stack of transformer blocks: reading it, and the forward pass. */
 #include "model/transformer.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +33,9 @@ static void load_block(kin_loader *l, const kin_stack *s, const char *prefix, co
 }
 
 void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const kin_block_names *names) {
+  if (l->status == KIN_OK && (l->bf16 || l->int8) && stack->width > KIN_MAX_NARROW_WIDTH)
+    l->status = kin_fail(l->err, KIN_ERR_UNSUPPORTED, "%s: rows of %zu are more than the %d that bf16 and int8 take",
+                         prefix, stack->width, KIN_MAX_NARROW_WIDTH);
   if (l->status != KIN_OK) return;
   stack->blocks = calloc(stack->layers, sizeof *stack->blocks);
   if (!stack->blocks) {
@@ -59,10 +61,6 @@ void kin_stack_free(kin_stack *stack) {
   stack->blocks = NULL;
 }
 
-bool kin_stack_is_int8(const kin_stack *stack) {
-  return stack->layers && stack->blocks[0].qkv.w.int8;
-}
-
 /* ------------------------------------------------------------- workspace */
 
 static void workspace_free(kin_workspace *w) {
@@ -70,238 +68,227 @@ static void workspace_free(kin_workspace *w) {
   free(w);
 }
 
-kin_workspace *kin_workspace_take(kin_workspace_cache *cache, const kin_stack *stack, size_t rows, size_t wide) {
-  kin_workspace *w = atomic_exchange(&cache->kept, NULL);
-  size_t up = stack->gated ? 2 * stack->hidden : stack->hidden;
-  size_t wide_ld = kin_row_stride(up > wide ? up : wide);
-  if (w && w->rows >= rows && w->wide_ld >= wide_ld) return w;
-  workspace_free(w);
-  w = calloc(1, sizeof *w);
+static kin_workspace *workspace_open(const kin_stack *stack, size_t rows, size_t wide_ld) {
+  kin_workspace *w = calloc(1, sizeof *w);
   if (!w) return NULL;
-  *w = (kin_workspace){
-      .rows = rows, .ld = kin_row_stride(stack->width), .qkv_ld = kin_row_stride(3 * stack->width), .wide_ld = wide_ld};
-  w->x = kin_alloc_aligned(rows * (3 * w->ld + w->qkv_ld + w->wide_ld) * sizeof *w->x);
-  bool int8 = kin_stack_is_int8(stack);
-  if (int8) w->bytes = kin_alloc_aligned(kin_quantised_bytes(rows, w->wide_ld > w->ld ? w->wide_ld : w->ld));
+  size_t ld = kin_row_stride(stack->width), qkv_ld = kin_row_stride(3 * stack->width);
+  *w = (kin_workspace){.rows = rows, .ld = ld, .qkv_ld = qkv_ld, .wide_ld = wide_ld};
+  w->x = kin_alloc_aligned(rows * (2 * ld + qkv_ld + wide_ld) * sizeof *w->x);
+  bool int8 = stack->blocks[0].qkv.w.int8;
+  if (int8) w->bytes = kin_alloc_aligned(kin_quantised_bytes(rows, wide_ld > ld ? wide_ld : ld));
   if (!w->x || (int8 && !w->bytes)) {
     workspace_free(w);
     return NULL;
   }
-  w->next = w->x + rows * w->ld;
-  w->normed = w->next + rows * w->ld;
-  w->qkv = w->normed + rows * w->ld;
-  w->wide = w->qkv + rows * w->qkv_ld;
+  w->qkv = w->x + rows * ld;
+  w->wide = w->qkv + rows * qkv_ld;
+  float *normed = w->wide + rows * wide_ld;
+  w->normed = (kin_rows){.f = normed, .ld = ld};
+  w->hidden = (kin_rows){.f = w->wide, .ld = wide_ld};
+  if (stack->blocks[0].qkv.w.bf16) {
+    w->normed = (kin_rows){.h = (uint16_t *)(void *)normed, .ld = ld};
+    /* Behind the gate's results, which are as many floats. */
+    w->hidden = stack->gated ? (kin_rows){.h = (uint16_t *)(void *)(w->wide + stack->hidden), .ld = 2 * wide_ld}
+                             : (kin_rows){.h = (uint16_t *)(void *)w->wide, .ld = wide_ld};
+  }
   return w;
 }
 
-void kin_workspace_give(kin_workspace_cache *cache, kin_workspace *w) {
-  /* Passes swap x and next; the allocation begins at the lower one. */
-  if (w->x > w->next) {
-    float *x = w->x;
-    w->x = w->next, w->next = x;
-  }
-  workspace_free(atomic_exchange(&cache->kept, w));
+kin_workspace *kin_workspace_take(kin_kept *kept, const kin_stack *stack, size_t rows, size_t wide) {
+  size_t up = stack->gated ? 2 * stack->hidden : stack->hidden;
+  size_t wide_ld = kin_row_stride(up > wide ? up : wide);
+  kin_workspace *w = kin_kept_take(kept);
+  if (w && w->rows >= rows && w->wide_ld >= wide_ld) return w;
+  workspace_free(w);
+  return workspace_open(stack, rows, wide_ld);
 }
 
-void kin_workspace_cache_free(kin_workspace_cache *cache) {
-  workspace_free(atomic_exchange(&cache->kept, NULL));
+const kin_quantised *kin_workspace_quantised(kin_workspace *w, size_t k) {
+  w->quantised = kin_quantised_place(w->bytes, w->rows, k);
+  return &w->quantised;
+}
+
+void kin_workspace_give(kin_kept *kept, kin_workspace *w) {
+  workspace_free(kin_kept_give(kept, w));
+}
+
+void kin_workspaces_free(kin_kept *kept) {
+  for (kin_workspace *w; (w = kin_kept_take(kept)) != NULL;) workspace_free(w);
 }
 
 /* --------------------------------------------------------------- forward */
 
-typedef struct norm_rows {
-  const kin_kernels *kernels;
-  const kin_norm *norm;
-  size_t rows, n, x_ld, out_ld;
-  const float *x;
-  float *out;
-  const kin_linear *reader; /* NULL, or what reads the rows from `quantised` */
-  const kin_quantised *quantised;
-  bool keep; /* the float rows are wanted too */
-} norm_rows;
+enum { TASK_ROWS = 16 };
 
-enum { NORM_ROWS = 32 }; /* of a task */
+/* Row operations of one kind, TASK_ROWS a task. */
+typedef struct row_task {
+  const kin_kernels *kernels;
+  const kin_bf16_kernels *bf16;
+  const kin_norm *norm;     /* NULL: none */
+  const kin_linear *reader; /* of quantised rows */
+  size_t rows, n, x_ld;
+  const float *x;
+  kin_rows out;
+} row_task;
 
 static void run_norm_rows(void *arg, size_t task) {
-  const norm_rows *t = arg;
-  size_t end = (task + 1) * NORM_ROWS < t->rows ? (task + 1) * NORM_ROWS : t->rows;
-  for (size_t r = task * NORM_ROWS; r < end; r++) {
-    /* Rows that only pass on to their 8 bits share one place, which stays in the cache. */
-    float *out = t->out + (!t->reader || t->keep ? r : task * NORM_ROWS) * t->out_ld;
-    t->kernels->layer_norm(t->x + r * t->x_ld, t->norm->weight, t->norm->bias, t->norm->eps, t->n, out);
-    if (t->reader) kin_quantise_row(t->kernels, t->n, out, t->reader->multiply, t->reader->add, t->quantised, r);
+  const row_task *t = arg;
+  size_t end = (task + 1) * TASK_ROWS < t->rows ? (task + 1) * TASK_ROWS : t->rows;
+  for (size_t r = task * TASK_ROWS; r < end; r++) {
+    float row[KIN_MAX_NARROW_WIDTH], *to = t->out.f ? t->out.f + r * t->out.ld : row;
+    const float *x = t->x + r * t->x_ld;
+    if (t->norm) {
+      t->kernels->layer_norm(x, t->norm->weight, t->norm->bias, t->norm->eps, t->n, to);
+      x = to;
+    }
+    if (t->out.h) t->bf16->round(x, t->n, t->out.h + r * t->out.ld);
+    if (t->out.q) kin_quantise_row(t->kernels, t->n, x, t->reader->multiply, t->reader->add, t->out.q, r);
   }
+}
+
+static void run_gate_rows(void *arg, size_t task) {
+  const row_task *t = arg;
+  size_t end = (task + 1) * TASK_ROWS < t->rows ? (task + 1) * TASK_ROWS : t->rows;
+  for (size_t r = task * TASK_ROWS; r < end; r++) {
+    float *x = (float *)t->x + r * t->x_ld;
+    t->kernels->gate(x, x + t->n, t->n, x);
+    if (t->out.h) t->bf16->round(x, t->n, t->out.h + r * t->out.ld);
+  }
+}
+
+static void run_rows(const kin_context *context, void (*run)(void *arg, size_t task), row_task t) {
+  t.kernels = context->kernels, t.bf16 = context->bf16;
+  kin_parallel_for(context->pool, (t.rows + TASK_ROWS - 1) / TASK_ROWS, run, &t);
 }
 
 void kin_norm_rows(const kin_context *context, const kin_norm *norm, size_t rows, size_t n, const float *x, size_t x_ld,
-                   float *out, size_t out_ld) {
-  norm_rows t = {context->kernels, norm, rows, n, x_ld, out_ld, x, out, NULL, NULL, true};
-  kin_parallel_for(context->pool, (rows + NORM_ROWS - 1) / NORM_ROWS, run_norm_rows, &t);
+                   kin_rows out) {
+  run_rows(context, run_norm_rows, (row_task){.norm = norm, .rows = rows, .n = n, .x = x, .x_ld = x_ld, .out = out});
 }
 
-/* The rows that `reader` reads, quantised, are in w->bytes. */
-static kin_quantised quantised_rows(const kin_workspace *w, const kin_linear *reader) {
-  return kin_quantised_place(w->bytes, w->rows, reader->w.k);
-}
+typedef struct pass {
+  const kin_context *context;
+  const kin_stack *stack;
+  kin_workspace *w;
+  const size_t *starts;
+  size_t sequences, rows;
+} pass;
 
-/* Layer norm of w->x into `out`, and from there into w->bytes for `reader`, where that is in 8 bits. Whether it is. */
-static bool norm_for(const kin_context *context, const kin_norm *norm, const kin_linear *reader, kin_workspace *w,
-                     size_t rows, size_t n, float *out, bool keep) {
-  if (!reader || !reader->w.int8) {
-    kin_norm_rows(context, norm, rows, n, w->x, w->ld, out, w->ld);
-    return false;
+/* c = tail(input w). */
+static void product(const pass *p, kin_rows input, const kin_linear *linear, kin_rows c, const kin_tail *tail) {
+  if (linear->w.int8 && !input.q) {
+    const kin_quantised *q = kin_workspace_quantised(p->w, linear->w.k);
+    kin_quantise_rows(p->context, p->rows, linear->w.k, input.f, input.ld, linear->multiply, linear->add, q);
+    input = (kin_rows){.q = q};
   }
-  kin_quantised q = quantised_rows(w, reader);
-  norm_rows t = {context->kernels, norm, rows, n, w->ld, w->ld, w->x, out, reader, &q, keep};
-  kin_parallel_for(context->pool, (rows + NORM_ROWS - 1) / NORM_ROWS, run_norm_rows, &t);
-  return true;
+  kin_gemm_rows(p->context, p->rows, input, &linear->w, c, tail);
 }
 
-/* c = tail(input w). Of an int8 product `input` NULL means that its rows are in w->bytes already. */
-static void product(const kin_context *context, kin_workspace *w, size_t rows, const float *input, size_t input_ld,
-                    const kin_linear *linear, float *c, size_t ldc, const kin_tail *tail) {
-  if (!linear->w.int8) {
-    kin_gemm(context, rows, input, input_ld, &linear->w, c, ldc, tail);
-    return;
-  }
-  kin_quantised q = quantised_rows(w, linear);
-  if (input) kin_quantise_rows(context, rows, linear->w.k, input, input_ld, linear->multiply, linear->add, &q);
-  kin_gemm_int8(context, rows, &q, &linear->w, c, ldc, tail);
+/* What a part's first product reads: the rows as they are, or normed where the norm comes first. */
+static kin_rows part_input(const pass *p, const kin_norm *norm, const kin_linear *reader) {
+  kin_workspace *w = p->w;
+  row_task t = {.norm = p->stack->post_norm ? NULL : norm,
+                .reader = reader,
+                .rows = p->rows,
+                .n = p->stack->width,
+                .x = w->x,
+                .x_ld = w->ld,
+                .out = w->normed};
+  if (reader->w.int8)
+    t.out = (kin_rows){.q = kin_workspace_quantised(w, reader->w.k)};
+  else if (!t.norm && t.out.f)
+    return (kin_rows){.f = w->x, .ld = w->ld};
+  run_rows(p->context, run_norm_rows, t);
+  return t.out;
 }
 
-/* x += scale * (input w + bias) over `rows` rows, by way of w->next. */
-static void add_product(const kin_context *context, kin_workspace *w, size_t rows, const float *input, size_t input_ld,
-                        const kin_linear *linear, const float *scale) {
-  kin_tail tail = {.bias = linear->bias, .scale = scale, .residual = w->x, .residual_ld = w->ld};
-  product(context, w, rows, input, input_ld, linear, w->next, w->ld, &tail);
-  float *x = w->x;
-  w->x = w->next, w->next = x;
+/* x += scale * (input w + bias), then the norm, where that comes last. */
+static void part_output(const pass *p, kin_rows input, const kin_linear *linear, const float *scale,
+                        const kin_norm *norm) {
+  kin_rows x = {.f = p->w->x, .ld = p->w->ld};
+  product(p, input, linear, x,
+          &(kin_tail){.bias = linear->bias, .scale = scale, .residual = p->w->x, .residual_ld = p->w->ld});
+  if (p->stack->post_norm) kin_norm_rows(p->context, norm, p->rows, p->stack->width, p->w->x, p->w->ld, x);
 }
 
-/* What a part's first product reads: the rows themselves, or normed where the norm comes first; NULL where they are
- * in w->bytes (`ready`: from the norm before). */
-static const float *part_input(const kin_context *context, const kin_stack *s, const kin_norm *norm,
-                               const kin_linear *reader, kin_workspace *w, size_t rows, bool ready) {
-  if (ready) return NULL;
-  if (s->post_norm) return w->x;
-  return norm_for(context, norm, reader, w, rows, s->width, w->normed, false) ? NULL : w->normed;
-}
-
-/* After a part: its norm, where that comes last. Whether it left its rows in w->bytes for `reader` (NULL: none). */
-static bool part_output(const kin_context *context, const kin_stack *s, const kin_norm *norm, const kin_linear *reader,
-                        kin_workspace *w, size_t rows) {
-  return s->post_norm && norm_for(context, norm, reader, w, rows, s->width, w->x, true);
-}
-
-typedef struct gate_rows {
-  const kin_kernels *kernels;
-  size_t rows, n, ld;
-  float *x;
-} gate_rows;
-
-static void run_gate_rows(void *arg, size_t task) {
-  const gate_rows *t = arg;
-  size_t end = (task + 1) * NORM_ROWS < t->rows ? (task + 1) * NORM_ROWS : t->rows;
-  for (size_t r = task * NORM_ROWS; r < end; r++) {
-    float *x = t->x + r * t->ld;
-    t->kernels->gate(x, x + t->n, t->n, x);
-  }
-}
-
-/* `ready` as of part_input. */
-static void feed_forward(const kin_context *context, const kin_stack *s, const kin_block *b, kin_workspace *w,
-                         size_t rows, bool ready) {
-  const float *input = part_input(context, s, &b->norm2, &b->up, w, rows, ready);
-  product(context, w, rows, input, w->ld, &b->up, w->wide, w->wide_ld,
+static void feed_forward(const pass *p, const kin_block *b) {
+  const kin_stack *s = p->stack;
+  kin_workspace *w = p->w;
+  kin_rows wide = {.f = w->wide, .ld = w->wide_ld};
+  product(p, part_input(p, &b->norm2, &b->up), &b->up, s->gated ? wide : w->hidden,
           &(kin_tail){.bias = b->up.bias, .act = s->gated ? KIN_ACT_NONE : s->act});
-  if (s->gated) {
-    gate_rows t = {context->kernels, rows, s->hidden, w->wide_ld, w->wide};
-    kin_parallel_for(context->pool, (rows + NORM_ROWS - 1) / NORM_ROWS, run_gate_rows, &t);
-  }
-  add_product(context, w, rows, w->wide, w->wide_ld, &b->down, b->scale2);
+  if (s->gated)
+    run_rows(p->context, run_gate_rows,
+             (row_task){.rows = p->rows, .n = s->hidden, .x = w->wide, .x_ld = w->wide_ld, .out = w->hidden});
+  part_output(p, w->hidden, &b->down, b->scale2, &b->norm2);
 }
 
-/* Keep only row pooled[s] of each sequence of `from`, into `to`. */
-static void gather_rows(const float *from, size_t ld, size_t n, const size_t *starts, size_t sequences,
-                        const size_t *pooled, float *to) {
-  for (size_t s = 0; s < sequences; s++) memcpy(to + s * ld, from + (starts[s] + pooled[s]) * ld, n * sizeof *to);
-}
-
-/* Of 8-bit rows only those that `pooled` wants, moved to the front. */
-static void compact_quantised(const kin_quantised *q, size_t k, const size_t *starts, size_t sequences,
-                              const size_t *pooled) {
-  for (size_t s = 0; s < sequences; s++) {
-    size_t from = starts[s] + pooled[s];
-    memmove(q->values + s * q->ld, q->values + from * q->ld, kin_int8_stride(k));
-    q->scales[s] = q->scales[from], q->zeros[s] = q->zeros[from];
-  }
-}
-
-/* Queries of the pooled rows alone, compacted; keys and values of all. */
-static void project_pooled(const kin_context *context, const kin_linear *qkv, size_t width, kin_workspace *w,
-                           const float *input, const size_t *starts, size_t sequences, const size_t *pooled) {
-  kin_linear kv = *qkv, q = *qkv;
-  kv.w = kin_packed_columns(&qkv->w, width, 2 * width), q.w = kin_packed_columns(&qkv->w, 0, width);
-  if (kv.bias) kv.bias += width;
-  product(context, w, starts[sequences], input, w->ld, &kv, w->qkv + width, w->qkv_ld, &(kin_tail){.bias = kv.bias});
-  if (q.w.int8) {
-    kin_quantised rows = quantised_rows(w, &q);
-    compact_quantised(&rows, width, starts, sequences, pooled);
-    product(context, w, sequences, NULL, 0, &q, w->qkv, w->qkv_ld, &(kin_tail){.bias = q.bias});
-  } else {
-    gather_rows(input, w->ld, width, starts, sequences, pooled, w->next);
-    product(context, w, sequences, w->next, w->ld, &q, w->qkv, w->qkv_ld, &(kin_tail){.bias = q.bias});
+/* Keep only row pooled[s] of each sequence, n wide, one behind the other. */
+static void keep_pooled(const pass *p, const size_t *pooled, kin_rows x, size_t n) {
+  for (size_t s = 0; s < p->sequences; s++) {
+    size_t from = p->starts[s] + pooled[s];
+    if (x.q) {
+      memmove(x.q->values + s * x.q->ld, x.q->values + from * x.q->ld, kin_int8_stride(n));
+      x.q->scales[s] = x.q->scales[from], x.q->zeros[s] = x.q->zeros[from];
+    } else if (x.h) {
+      memmove(x.h + s * x.ld, x.h + from * x.ld, n * sizeof *x.h);
+    } else {
+      memmove(x.f + s * x.ld, x.f + from * x.ld, n * sizeof *x.f);
+    }
   }
 }
 
 /* Queries, keys and values of all rows into w->qkv; of the last block, queries of the pooled rows
- * alone, compacted. On return w->x holds the rows that go on. `ready` as of part_input. */
-static void project_qkv(const kin_context *context, const kin_stack *s, const kin_block *b, kin_workspace *w,
-                        const size_t *starts, size_t sequences, const size_t *pooled, bool ready) {
-  size_t rows = starts[sequences], width = s->width;
-  const float *input = part_input(context, s, &b->norm1, &b->qkv, w, rows, ready);
+ * alone, one behind the other, as are then the rows. */
+static void project_qkv(pass *p, const kin_block *b, const size_t *pooled) {
+  kin_workspace *w = p->w;
+  size_t width = p->stack->width;
+  kin_rows input = part_input(p, &b->norm1, &b->qkv), x = {.f = w->x, .ld = w->ld}, q = {.f = w->qkv, .ld = w->qkv_ld};
   if (!pooled || width % KIN_PANEL) {
-    product(context, w, rows, input, w->ld, &b->qkv, w->qkv, w->qkv_ld, &(kin_tail){.bias = b->qkv.bias});
+    product(p, input, &b->qkv, q, &(kin_tail){.bias = b->qkv.bias});
     if (!pooled) return;
-    for (size_t i = 0; i < sequences; i++)
-      memmove(w->qkv + i * w->qkv_ld, w->qkv + (starts[i] + pooled[i]) * w->qkv_ld, width * sizeof *w->qkv);
-  } else {
-    project_pooled(context, &b->qkv, width, w, input, starts, sequences, pooled);
+    keep_pooled(p, pooled, q, width);
+    keep_pooled(p, pooled, x, width);
+    p->rows = p->sequences;
+    return;
   }
-  gather_rows(w->x, w->ld, width, starts, sequences, pooled, w->next);
-  float *x = w->x;
-  w->x = w->next, w->next = x;
+  kin_packed kv = kin_packed_columns(&b->qkv.w, width, 2 * width), only_q = kin_packed_columns(&b->qkv.w, 0, width);
+  kin_gemm_rows(p->context, p->rows, input, &kv, (kin_rows){.f = w->qkv + width, .ld = w->qkv_ld},
+                &(kin_tail){.bias = b->qkv.bias ? b->qkv.bias + width : NULL});
+  keep_pooled(p, pooled, x, width);
+  if (input.f != w->x) keep_pooled(p, pooled, input, width);
+  p->rows = p->sequences;
+  kin_gemm_rows(p->context, p->rows, input, &only_q, q, &(kin_tail){.bias = b->qkv.bias});
+}
+
+static kin_status run_block(pass *p, const kin_block *b, const size_t *pooled, kin_error *err) {
+  kin_workspace *w = p->w;
+  size_t width = p->stack->width;
+  project_qkv(p, b, pooled);
+  kin_attention attention = {.heads = p->stack->heads,
+                             .head_dim = width / p->stack->heads,
+                             .causal = p->stack->causal,
+                             .q = w->qkv,
+                             .k = w->qkv + width,
+                             .v = w->qkv + 2 * width,
+                             .q_ld = w->qkv_ld,
+                             .kv_ld = w->qkv_ld,
+                             .starts = p->starts,
+                             .sequences = p->sequences,
+                             .query_rows = pooled,
+                             .out = w->normed};
+  kin_status status = kin_attend(p->context, &attention, err);
+  if (status != KIN_OK) return status;
+  part_output(p, w->normed, &b->out, b->scale1, &b->norm1);
+  feed_forward(p, b);
+  return KIN_OK;
 }
 
 kin_status kin_stack_forward(const kin_context *context, const kin_stack *stack, kin_workspace *w, const size_t *starts,
                              size_t sequences, const size_t *pooled, kin_error *err) {
-  size_t width = stack->width;
-  bool ready = false;
-  for (size_t i = 0; i < stack->layers; i++) {
-    const kin_block *b = &stack->blocks[i];
-    bool last = i + 1 == stack->layers;
-    const size_t *only = last ? pooled : NULL;
-    project_qkv(context, stack, b, w, starts, sequences, only, ready);
-    kin_attention attention = {.heads = stack->heads,
-                               .head_dim = width / stack->heads,
-                               .causal = stack->causal,
-                               .q = w->qkv,
-                               .k = w->qkv + width,
-                               .v = w->qkv + 2 * width,
-                               .q_ld = w->qkv_ld,
-                               .kv_ld = w->qkv_ld,
-                               .starts = starts,
-                               .sequences = sequences,
-                               .query_rows = only,
-                               .out = w->normed,
-                               .out_ld = w->ld};
-    kin_status status = kin_attend(context, &attention, err);
-    if (status != KIN_OK) return status;
-    size_t rows = only ? sequences : starts[sequences];
-    add_product(context, w, rows, w->normed, w->ld, &b->out, b->scale1);
-    ready = part_output(context, stack, &b->norm1, &b->up, w, rows);
-    feed_forward(context, stack, b, w, rows, ready);
-    ready = part_output(context, stack, &b->norm2, last ? NULL : &b[1].qkv, w, rows);
-  }
-  return KIN_OK;
+  pass p = {context, stack, w, starts, sequences, starts[sequences]};
+  kin_status status = KIN_OK;
+  for (size_t i = 0; status == KIN_OK && i < stack->layers; i++)
+    status = run_block(&p, &stack->blocks[i], i + 1 == stack->layers ? pooled : NULL, err);
+  return status;
 }

@@ -2,6 +2,7 @@
 #ifndef KIN_TRANSFORMER_H
 #define KIN_TRANSFORMER_H
 
+#include "model/kept.h"
 #include "model/loader.h"
 
 typedef struct kin_block {
@@ -32,22 +33,20 @@ typedef struct kin_block_names {
 void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const kin_block_names *names);
 void kin_stack_free(kin_stack *stack);
 
-/* Memory for one forward pass over `rows` rows, kept between passes by a cache of one. */
+/* Memory for one forward pass over `rows` rows, kept between passes. */
 typedef struct kin_workspace {
   size_t rows, ld, qkv_ld, wide_ld;
-  float *x, *next, *normed, *qkv, *wide; /* [rows] of ld, ld, ld, qkv_ld, wide_ld floats */
-  void *bytes; /* of an int8 stack: room for kin_quantised of `rows` rows as wide as x or wide */
+  float *x, *qkv, *wide;   /* [rows] of ld, qkv_ld, wide_ld floats */
+  kin_rows normed, hidden; /* what products read, floats or bfloat16; `hidden` is `wide` or lies in it */
+  void *bytes;             /* of an int8 stack: room for `quantised` rows as wide as x or wide */
+  kin_quantised quantised; /* what an int8 product reads */
 } kin_workspace;
-
-typedef struct kin_workspace_cache {
-  _Atomic(kin_workspace *) kept;
-} kin_workspace_cache;
 
 /* `wide` is the least width wanted of the widest buffer (an encoder's input may need more than the
  * feed-forward part). NULL when there is no memory. Give back with kin_workspace_give. */
-kin_workspace *kin_workspace_take(kin_workspace_cache *cache, const kin_stack *stack, size_t rows, size_t wide);
-void kin_workspace_give(kin_workspace_cache *cache, kin_workspace *w);
-void kin_workspace_cache_free(kin_workspace_cache *cache);
+kin_workspace *kin_workspace_take(kin_kept *kept, const kin_stack *stack, size_t rows, size_t wide);
+void kin_workspace_give(kin_kept *kept, kin_workspace *w);
+void kin_workspaces_free(kin_kept *kept);
 
 /* Run sequences that lie one after another in w->x (starts[sequences + 1]) through all blocks.
  * `pooled` NULL: w->x then holds every row. Else pooled[s] is the only row of sequence s that is
@@ -55,11 +54,14 @@ void kin_workspace_cache_free(kin_workspace_cache *cache);
 kin_status kin_stack_forward(const kin_context *context, const kin_stack *stack, kin_workspace *w, const size_t *starts,
                              size_t sequences, const size_t *pooled, kin_error *err);
 
-/* Whether the blocks multiply in 8 bits. */
-bool kin_stack_is_int8(const kin_stack *stack);
+/* The widest rows that a stack with bfloat16 or 8-bit weights may have. */
+#define KIN_MAX_NARROW_WIDTH 4096
 
-/* Layer norm of `rows` rows, on the context's pool. */
+/* The rows that int8 weights read are to be made in what this returns: w->quantised, laid out for rows of k. */
+const kin_quantised *kin_workspace_quantised(kin_workspace *w, size_t k);
+
+/* Layer norm of `rows` rows, on the context's pool; `norm` NULL: only their rounding. `out` may be x. */
 void kin_norm_rows(const kin_context *context, const kin_norm *norm, size_t rows, size_t n, const float *x, size_t x_ld,
-                   float *out, size_t out_ld);
+                   kin_rows out);
 
 #endif

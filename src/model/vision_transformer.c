@@ -15,7 +15,6 @@ void kin_vision_describe(const kin_vision_transformer *v, kin_model_info *info) 
 kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const kin_vision_names *names) {
   size_t width = v->stack.width, patches = v->grid * v->grid, p = v->patch;
   kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed, "%s", names->embed);
-  if (l->int8) kin_load_int8_pixels(l, &v->embed, p * p, v->normalise[0]);
   kin_load_floats(l, 1, &width, &v->prefix, "%s", names->class_token);
   kin_load_floats(l, 2, (const size_t[]){patches + 1, width}, &v->positions, "%s", names->positions);
   kin_load_norm(l, width, v->stack.eps, &v->pre_norm, "%s", names->pre_norm);
@@ -34,26 +33,29 @@ kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const 
 typedef struct input {
   const kin_vision_transformer *v;
   const kin_kernels *kernels;
+  const kin_bf16_kernels *bf16;
   const uint8_t *crops;
   kin_workspace *w;
 } input;
-
-static kin_quantised embed_rows(const kin_vision_transformer *v, const kin_workspace *w) {
-  return kin_quantised_place(w->bytes, w->rows, v->embed.w.k);
-}
 
 /* One picture's patches, as rows in the order of a convolution's weights: channel, y, x. */
 static void cut_patches(void *arg, size_t image) {
   const input *in = arg;
   const kin_vision_transformer *v = in->v;
+  kin_rows to = in->w->hidden;
   size_t side = v->image_size, p = v->patch;
   const uint8_t *crop = in->crops + image * side * side * 3;
+  uint16_t rounded[3][256];
+  for (size_t c = 0; to.h && c < 3; c++) in->bf16->round(v->normalise[c], 256, rounded[c]);
   for (size_t t = 0; t < v->grid * v->grid; t++) {
-    float *row = in->w->wide + (image * v->grid * v->grid + t) * in->w->wide_ld;
+    size_t row = (image * v->grid * v->grid + t) * to.ld;
     const uint8_t *corner = crop + (t / v->grid * p * side + t % v->grid * p) * 3;
     for (size_t c = 0; c < 3; c++)
-      for (size_t y = 0; y < p; y++)
-        for (size_t x = 0; x < p; x++) *row++ = v->normalise[c][corner[(y * side + x) * 3 + c]];
+      for (size_t y = 0; y < p; y++, row += p) {
+        const uint8_t *pixel = corner + y * side * 3 + c;
+        for (size_t x = 0; to.h && x < p; x++) to.h[row + x] = rounded[c][pixel[3 * x]];
+        for (size_t x = 0; to.f && x < p; x++) to.f[row + x] = v->normalise[c][pixel[3 * x]];
+      }
   }
 }
 
@@ -62,32 +64,17 @@ static void cut_levels(void *arg, size_t image) {
   const input *in = arg;
   const kin_vision_transformer *v = in->v;
   size_t side = v->image_size, p = v->patch, patches = v->grid * v->grid, k = 3 * p * p;
-  const kin_quantised q = embed_rows(v, in->w);
+  const kin_quantised *q = &in->w->quantised;
   const uint8_t *crop = in->crops + image * side * side * 3;
   for (size_t t = 0; t < patches; t++) {
     size_t row = image * patches + t;
-    uint8_t *to = q.values + row * q.ld;
+    uint8_t *to = q->values + row * q->ld;
     const uint8_t *corner = crop + (t / v->grid * p * side + t % v->grid * p) * 3;
     for (size_t c = 0; c < 3; c++)
       for (size_t y = 0; y < p; y++)
         for (size_t x = 0; x < p; x++) *to++ = corner[(y * side + x) * 3 + c];
     memset(to, 0, kin_int8_stride(k) - k);
-    q.scales[row] = 1.0f, q.zeros[row] = 0;
-  }
-}
-
-/* Patches of n pictures times the embedding's weights, into w->next. */
-static void embed_patches(const kin_vision_transformer *v, const kin_context *context, input *in, size_t n) {
-  kin_workspace *w = in->w;
-  size_t rows = n * v->grid * v->grid;
-  const kin_tail tail = {.bias = v->embed.bias};
-  if (v->embed.w.int8) {
-    const kin_quantised q = embed_rows(v, w);
-    kin_parallel_for(context->pool, n, cut_levels, in);
-    kin_gemm_int8(context, rows, &q, &v->embed.w, w->next, w->ld, &tail);
-  } else {
-    kin_parallel_for(context->pool, n, cut_patches, in);
-    kin_gemm(context, rows, w->wide, w->wide_ld, &v->embed.w, w->next, w->ld, &tail);
+    q->scales[row] = 1.0f, q->zeros[row] = 0;
   }
 }
 
@@ -99,7 +86,21 @@ static void place_tokens(void *arg, size_t image) {
   float *row = in->w->x + image * (v->prefix_tokens + patches) * ld;
   for (size_t t = 0; t < v->prefix_tokens; t++, row += ld) memcpy(row, v->prefix + t * width, width * sizeof *row);
   for (size_t t = 0; t < patches; t++, row += ld)
-    in->kernels->add(in->w->next + (image * patches + t) * ld, v->positions + t * width, width, row);
+    in->kernels->add(in->w->qkv + (image * patches + t) * in->w->qkv_ld, v->positions + t * width, width, row);
+}
+
+/* Crops -> tokens in w->x. */
+static void embed_patches(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w,
+                          const uint8_t *crops, size_t n) {
+  size_t patches = v->grid * v->grid, tokens = v->prefix_tokens + patches, width = v->stack.width;
+  kin_rows x = {.f = w->x, .ld = w->ld};
+  input in = {v, context->kernels, context->bf16, crops, w};
+  kin_rows rows = v->embed.w.int8 ? (kin_rows){.q = kin_workspace_quantised(w, v->embed.w.k)} : w->hidden;
+  kin_parallel_for(context->pool, n, rows.q ? cut_levels : cut_patches, &in);
+  kin_gemm_rows(context, n * patches, rows, &v->embed.w, (kin_rows){.f = w->qkv, .ld = w->qkv_ld},
+                &(kin_tail){.bias = v->embed.bias});
+  kin_parallel_for(context->pool, n, place_tokens, &in);
+  if (v->pre_norm.weight) kin_norm_rows(context, &v->pre_norm, n * tokens, width, w->x, w->ld, x);
 }
 
 typedef struct pool {
@@ -153,7 +154,8 @@ static kin_status finish_group(const kin_vision_transformer *v, const kin_contex
   kin_status status = kin_stack_forward(context, &v->stack, w, starts, n, class_only ? pooled : NULL, err);
   if (status != KIN_OK) return status;
   if (v->post_norm.weight)
-    kin_norm_rows(context, &v->post_norm, class_only ? n : n * tokens, width, w->x, w->ld, w->x, w->ld);
+    kin_norm_rows(context, &v->post_norm, class_only ? n : n * tokens, width, w->x, w->ld,
+                  (kin_rows){.f = w->x, .ld = w->ld});
   if (!class_only) {
     pool t = {v, context->kernels, w, v->pooling == KIN_POOLING_CLS_MEAN, out};
     kin_parallel_for(context->pool, n, pool_rows, &t);
@@ -165,17 +167,6 @@ static kin_status finish_group(const kin_vision_transformer *v, const kin_contex
   return KIN_OK;
 }
 
-static kin_status encode_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w,
-                               const uint8_t *crops, size_t n, size_t *starts, size_t *pooled, float *out,
-                               kin_error *err) {
-  size_t tokens = v->prefix_tokens + v->grid * v->grid, width = v->stack.width;
-  input in = {v, context->kernels, crops, w};
-  embed_patches(v, context, &in, n);
-  kin_parallel_for(context->pool, n, place_tokens, &in);
-  if (v->pre_norm.weight) kin_norm_rows(context, &v->pre_norm, n * tokens, width, w->x, w->ld, w->x, w->ld);
-  return finish_group(v, context, w, n, starts, pooled, out, err);
-}
-
 kin_status kin_vision_encode(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
                              kin_error *err) {
   kin_vision_transformer *v = self;
@@ -184,15 +175,17 @@ kin_status kin_vision_encode(void *self, const kin_context *context, const uint8
   size_t group = (rows > GROUP_ROWS ? rows : GROUP_ROWS) / tokens;
   if (group < 1) group = 1;
   if (group > n) group = n;
-  kin_workspace *w = kin_workspace_take(&v->cache, &v->stack, group * tokens, 3 * v->patch * v->patch);
+  kin_workspace *w = kin_workspace_take(&v->workspaces, &v->stack, group * tokens, 3 * v->patch * v->patch);
   size_t *starts = kin_array(2 * group + 1, sizeof *starts);
   kin_status status = KIN_OK;
   if (!w || !starts) status = kin_fail(err, KIN_ERR_MEMORY, "no memory to encode %zu pictures at once", group);
-  for (size_t i = 0; status == KIN_OK && i < n; i += group)
-    status = encode_group(v, context, w, crops + i * v->image_size * v->image_size * 3, n - i < group ? n - i : group,
-                          starts, starts + group + 1, out + i * v->dim, err);
+  for (size_t i = 0, count; status == KIN_OK && i < n; i += count) {
+    count = n - i < group ? n - i : group;
+    embed_patches(v, context, w, crops + i * v->image_size * v->image_size * 3, count);
+    status = finish_group(v, context, w, count, starts, starts + group + 1, out + i * v->dim, err);
+  }
   free(starts);
-  if (w) kin_workspace_give(&v->cache, w);
+  if (w) kin_workspace_give(&v->workspaces, w);
   return status;
 }
 
@@ -203,6 +196,6 @@ void kin_vision_close(void *self) {
   kin_linear_free(&v->embed), kin_linear_free(&v->projection);
   kin_free_aligned(v->prefix), kin_free_aligned(v->positions);
   kin_norm_free(&v->pre_norm), kin_norm_free(&v->post_norm);
-  kin_workspace_cache_free(&v->cache);
+  kin_workspaces_free(&v->workspaces);
   free(v);
 }

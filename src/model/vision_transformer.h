@@ -24,7 +24,7 @@ typedef struct kin_vision_transformer {
   kin_norm post_norm;
   kin_linear projection;   /* w.n 0: none */
   float normalise[3][256]; /* a pixel's level -> the network's input, by channel */
-  kin_workspace_cache cache;
+  kin_kept workspaces;
 } kin_vision_transformer;
 
 /* How a layout of CLIP spells the tower's tensors. */

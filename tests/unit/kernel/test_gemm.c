@@ -192,8 +192,7 @@ static float *run_attention(attention_case t, const float *qkv, kin_isa isa, uns
                      .starts = starts,
                      .sequences = SEQUENCES,
                      .query_rows = t.pooled ? pooled_rows : NULL,
-                     .out = out,
-                     .out_ld = width};
+                     .out = {.f = out, .ld = width}};
   kin_error err;
   test_assert_ok(kin_attend(context, &a, &err), &err);
   kin_free_aligned(queries);

@@ -33,8 +33,8 @@ static void check_tail(const kin_kernels *k, size_t n, kin_activation act, const
                        const float *residual, kin_activation last) {
   float *x = seeded_floats(n, 9.0f, n);
   float *got = with_guard(x, n), *scalar = with_guard(x, n);
-  k->tail_row(got, bias, act, scale, residual, last, n);
-  kin_kernels_scalar.tail_row(scalar, bias, act, scale, residual, last, n);
+  k->tail_row(got, bias, act, scale, residual, last, n, got);
+  kin_kernels_scalar.tail_row(scalar, bias, act, scale, residual, last, n, scalar);
   assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
   assert_true(got[n] == guard);
   for (size_t i = 0; i < n; i++) {
@@ -71,7 +71,7 @@ static void activations_are_accurate(void **state) {
     for (kin_activation act = KIN_ACT_GELU; act <= KIN_ACT_QUICK_GELU; act++) {
       for (size_t i = 0; i < N; i++) x[i] = -16.0f + 32.0f * (float)(block * N + i) / (64 * N);
       float *y = copy_floats(x, N);
-      kin_kernels_for(KIN_ISA_AUTO)->tail_row(y, NULL, act, NULL, NULL, KIN_ACT_NONE, N);
+      kin_kernels_for(KIN_ISA_AUTO)->tail_row(y, NULL, act, NULL, NULL, KIN_ACT_NONE, N, y);
       for (size_t i = 0; i < N; i++) {
         double expected = activate((double)x[i], act);
         if (fabs((double)y[i] - expected) > 4e-7 * (fabs(expected) + 0.25))
