@@ -459,6 +459,19 @@ typedef struct kin_captioned {
 KIN_API kin_status kin_store_set_captions(kin_store *store, const kin_captioned *items, size_t n, size_t columns,
                                           size_t *set, kin_error *err);
 
+typedef struct kin_metadata_report {
+  size_t items;   /* that were given metadata */
+  size_t unknown; /* records of files that aren't in the store, which are passed over */
+} kin_metadata_report;
+
+/* Give items of the store metadata, which filters find as meta.KEY: from a .jsonl file of objects with a "path" and any
+ * other keys, or from a .csv file whose first line names a column "path" and the keys. Paths are seen from the file's
+ * own folder. A key's new values take the place of those given before: a text, a number, true or false, several of them
+ * in a JSON list; null or an empty field takes them away. All or nothing of the file is taken. `out` may be NULL. The
+ * store must be open for writing. KIN_ERR_FORMAT names file and line. */
+KIN_API kin_status kin_store_read_metadata(kin_store *store, const char *path, kin_metadata_report *out,
+                                           kin_error *err);
+
 typedef struct kin_hit {
   int64_t id;
   float score; /* of examples the cosine, with KIN_STRATEGY_SUM; of words BM25; of both what the fusion gives */

@@ -10,7 +10,7 @@
 typedef struct index_options {
   cli_common common;
   cli_list exclude;
-  const char *store, *text_model, *text_column, *captions;
+  const char *store, *text_model, *text_column, *captions, *metadata;
   bool follow, hidden, documents, fast_decode;
   int64_t since;
   size_t batch;
@@ -24,7 +24,8 @@ typedef struct job {
   const char *model_dir;
   cli_captions captions;
   size_t captioned; /* files of the store that have some of these */
-  uint64_t total;   /* files, counted beforehand for the progress bar; 0: not counted */
+  kin_metadata_report described;
+  uint64_t total; /* files, counted beforehand for the progress bar; 0: not counted */
   char remembered[sizeof((kin_store_stats *)0)->model_path];
 } job;
 
@@ -93,6 +94,7 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
                             "unchanged", (json_int_t)p->unchanged, "removed", (json_int_t)p->removed, "failed",
                             (json_int_t)p->failed, "seconds", seconds);
     if (out && o->captions) json_object_set_new(out, "captions", json_integer((json_int_t)j->captioned));
+    if (out && o->metadata) json_object_set_new(out, "metadata", json_integer((json_int_t)j->described.items));
     if (out && !(kin_json_set_text(out, "store", o->store) && kin_json_set_text(out, "model", j->model_dir))) {
       json_decref(out);
       out = NULL;
@@ -107,6 +109,10 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
   if (o->captions) {
     char captions[32];
     printf(", %s with captions", cli_group_digits(j->captioned, captions));
+  }
+  if (o->metadata) {
+    char items[32];
+    printf(", %s with metadata", cli_group_digits(j->described.items, items));
   }
   printf("; %.1f s", seconds);
   if (p->done && seconds > 0)
@@ -177,6 +183,11 @@ static int index_paths(job *j, const cli_list *paths) {
   if (o->captions && kin_store_set_captions(j->store, j->captions.items, j->captions.n, j->captions.n_columns,
                                             &j->captioned, &err) != KIN_OK)
     return cli_failed(&err);
+  if (o->metadata && kin_store_read_metadata(j->store, o->metadata, &j->described, &err) != KIN_OK)
+    return cli_failed(&err);
+  if (j->described.unknown && !o->common.quiet)
+    cli_error("%zu file%s of %s %s in the store", j->described.unknown, cli_plural(j->described.unknown), o->metadata,
+              j->described.unknown == 1 ? "isn't" : "aren't");
   int status = print_summary(j, &progress, cli_now() - start);
   return status == CLI_OK && progress.failed ? CLI_SKIPPED : status;
 }
@@ -207,6 +218,8 @@ static int run(const cli_command *command, int argc, char **argv) {
        "take .csv files: the text is in this column, or in the\nN-th of a file without a header"},
       {"captions", 0, CLI_TEXT, &o.captions, "FILE",
        "remember captions to search words in: a .csv file\nwith the columns path and caption, or a .jsonl file"},
+      {"metadata", 0, CLI_TEXT, &o.metadata, "FILE",
+       "remember what --where finds as meta.KEY: a .csv file\nwith a column path and others, or a .jsonl file"},
       {"exclude", 'x', CLI_LIST, &o.exclude, "GLOB", "leave out matching names or paths; may be given\nagain"},
       {"follow", 'L', CLI_FLAG, &o.follow, NULL, "follow symbolic links"},
       {"hidden", 0, CLI_FLAG, &o.hidden, NULL, "take hidden files and folders too"},
@@ -244,5 +257,6 @@ const cli_command cli_command_index = {
                 "  kindred index ~/Photos                            # again: only what changed\n"
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"
                 "  kindred index --model minilm ~/notes\n"
+                "  kindred index ~/Photos --metadata ratings.csv     # path,rating,place\n"
                 "  kindred index -q --since 2d ~/Photos              # from cron\n",
     .run = run};

@@ -26,8 +26,8 @@ static kin_status next_line(kin_lines *lines, kin_line *out, unsigned long long 
   return status;
 }
 
-/* Take the characters of one line; each that belongs to column `wanted` (SIZE_MAX: to all, fields parted by '\n') goes
- * to `text`. False at one that RFC 4180 doesn't allow. */
+/* Take the characters of one line; each that belongs to column `wanted` (SIZE_MAX: to all, a NUL behind each but the
+ * last) goes to `text`. False at one that RFC 4180 doesn't allow. */
 static bool take_line(const kin_line *line, field_state *f, size_t wanted, kin_bytes *text) {
   for (size_t i = 0; i < line->size; i++) {
     char c = line->text[i];
@@ -39,7 +39,7 @@ static bool take_line(const kin_line *line, field_state *f, size_t wanted, kin_b
       if (here) kin_bytes_append(text, &c, 1);
     } else if (c == ',') {
       *f = (field_state){.column = f->column + 1};
-      if (wanted == SIZE_MAX) kin_bytes_append(text, "\n", 1);
+      if (wanted == SIZE_MAX) kin_bytes_append(text, "", 1);
     } else if (f->closed && c == '"') { /* two quotes stand for one */
       f->closed = false;
       f->quoted = true;
@@ -81,27 +81,30 @@ static kin_status read_record(kin_lines *lines, size_t wanted, kin_record *r, bo
   }
 }
 
+kin_status kin_csv_next(kin_lines *lines, kin_record *record, bool *end, kin_error *err) {
+  kin_status status = read_record(lines, SIZE_MAX, record, end, err);
+  if (status == KIN_OK) kin_bytes_append(&record->text, "", 1);
+  if (status == KIN_OK && record->text.failed)
+    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", kin_lines_path(lines));
+  return status;
+}
+
 /* Find the column by name in the header. */
 static kin_status find_column(csv *c, kin_lines *lines, const char *name, kin_error *err) {
-  kin_status status = read_record(lines, SIZE_MAX, &c->record, &c->end, err);
-  if (status == KIN_OK) kin_bytes_append(&c->record.text, "", 1);
+  kin_status status = kin_csv_next(lines, &c->record, &c->end, err);
   if (status != KIN_OK) return status;
-  if (c->record.text.failed) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", kin_lines_path(lines));
-  char *field = c->record.text.data;
-  for (size_t i = 0; field; i++) {
-    char *next = strchr(field, '\n');
-    size_t size = next ? (size_t)(next - field) : strlen(field);
-    if (size == strlen(name) && memcmp(field, name, size) == 0) {
-      c->column = i;
-      c->record.text.size = 0;
-      return KIN_OK;
-    }
-    field = next ? next + 1 : NULL;
+  char *fields = c->record.text.data;
+  size_t size = c->record.text.size;
+  for (size_t at = 0, column = 0; at < size; at += strlen(fields + at) + 1, column++) {
+    if (strcmp(fields + at, name) != 0) continue;
+    c->column = column;
+    c->record.text.size = 0;
+    return KIN_OK;
   }
-  for (char *p = c->record.text.data; *p; p++)
-    if (*p == '\n') *p = ',';
+  for (size_t i = 0; i + 1 < size; i++)
+    if (!fields[i]) fields[i] = ',';
   return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: has no column \"%s\" (--text-column); its columns are %.300s",
-                  kin_lines_path(lines), name, c->record.text.data);
+                  kin_lines_path(lines), name, fields);
 }
 
 static void csv_close(void *state) {

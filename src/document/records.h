@@ -13,4 +13,7 @@ typedef struct kin_record {
 /* The next part of the record in *out; false when all of it is given out. */
 bool kin_record_part(kin_record *record, kin_document_piece *out);
 
+/* The next record of a CSV file, all its fields with a NUL behind each; *end: there is none. */
+kin_status kin_csv_next(kin_lines *lines, kin_record *record, bool *end, kin_error *err);
+
 #endif

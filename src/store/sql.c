@@ -226,6 +226,8 @@ static const char *const statements[KIN_SQL_COUNT] = {
                              " ON CONFLICT DO UPDATE SET embedded = excluded.embedded",
     [KIN_SQL_SET_DESCRIBED] = "UPDATE items SET described = 1 WHERE id = ?1",
     [KIN_SQL_VECTOR_ROWS] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2 ORDER BY ordinal",
+    [KIN_SQL_ADD_METADATA] = "INSERT OR IGNORE INTO metadata VALUES (?1, ?2, 0, ?3, CAST(?4 AS REAL))",
+    [KIN_SQL_CLEAR_METADATA] = "DELETE FROM metadata WHERE item = ?1 AND key = ?2 AND source = 0",
     [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
                             " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",

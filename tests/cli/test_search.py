@@ -206,6 +206,71 @@ class Search(CommandTest):
                                                                 *store, status=1).err)
 
 
+class Metadata(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.put_pictures("p/a.png", "p/b.png", "p/c.png")
+        self.run_kindred("index", "-q", "-m", self.clip, "p")
+
+    def give(self, name, content, status=0):
+        return self.run_kindred("index", "-m", self.clip, "p", "--metadata", self.put(name, content), status=status)
+
+    def found(self, where):
+        hits = json.loads(self.run_kindred("search", "x", "--json", "--where", where).out)["results"]
+        return "".join(sorted(pathlib.Path(hit["path"]).stem for hit in hits))
+
+    def assert_found(self, cases):
+        for where, names in cases.items():
+            self.assertEqual(self.found(where), names, where)
+
+    def test_csv(self):
+        result = self.give("m.csv", 'rating,path,Shot at\r\n5,p/a.png,"Rome, ""Italy"""\r\n\r\n'
+                                    '10,p/b.png,\r\n3,gone/d.png,x\r\n')
+        self.assertIn(", 2 with metadata;", result.out)
+        self.assertIn("1 file of m.csv isn't in the store", result.err)
+        cases = {"meta.rating > 4": "ab", "meta.rating > 5": "b", "meta.rating = '5'": "a", "meta.rating < '2'": "b",
+                 "meta.'Shot at' = 'Rome, \"Italy\"'": "a", "meta.'Shot at' is null": "bc", "meta.rating != 5": "bc",
+                 "meta.rating != 5 and meta.rating is not null": "b", "meta.rating between 5 and 7.5": "a",
+                 "meta.rating in (10, 'x')": "b", "meta.rating in ('5', 10)": "ab", "not meta.rating in (5)": "bc",
+                 "meta.'Shot at' glob 'Rome*' or meta.rating like '1_'": "ab", "meta.'shot at' is not null": ""}
+        self.assert_found(cases)
+        # Other keys stay; an empty field takes its key away.
+        self.give("m.csv", "path,rating\np/a.png,\np/b.png,1\n")
+        self.assert_found({"meta.rating is not null": "b", "meta.rating = 1": "b", "meta.'Shot at' like 'rome%'": "a"})
+        # What is known of a file stays when its content changes, and goes with it.
+        self.put("p/b.png", png("another"))
+        self.run_kindred("index", "-q", "-m", self.clip, "p")
+        self.assert_found({"meta.rating = 1": "b"})
+        os.remove(self.folder / "p/b.png")
+        self.run_kindred("index", "-q", "-m", self.clip, "p")
+        self.assert_found({"meta.rating = 1": ""})
+
+    def test_json_lines(self):
+        lines = [{"path": "p/a.png", "tags": ["sea", "sun", 7], "n": 1.5, "ok": True, "none": None},
+                 {"path": str(self.folder / "p/b.png"), "tags": "sun", "n": -2000000000000, "장소": "바다" * 9000}]
+        self.give("m.jsonl", "\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
+        self.assert_found({"meta.tags = 'sun'": "ab", "meta.tags = 'sea'": "a", "meta.tags = 7": "a", "meta.n > 1": "a",
+                           "meta.n < -1e12": "b", "meta.ok = 'true'": "a", "meta.none is null": "abc",
+                           "meta.장소 glob '바*'": "b", "meta.n in (1.5, 3)": "a"})
+
+    def test_bad_files(self):
+        cases = {("m.txt", "x"): "m.txt: metadata comes in .jsonl or .csv files",
+                 ("m.csv", "a,b\n1,2\n"): 'm.csv: the first line names no column "path"',
+                 ("m.csv", ""): 'm.csv: the first line names no column "path"',
+                 ("m.csv", "path,a\np/a.png,1,2\n"): "m.csv:2: more fields than the header has",
+                 ("m.csv", "a,path\n1\n"): "m.csv:2: too few fields",
+                 ("m.csv", "path,a\n,1\n"): "m.csv:2: an empty path",
+                 ("m.csv", 'path,a\np/a.png,"1\n'): "m.csv:2: a quoted field has no end",
+                 ("m.jsonl", '{"path": "p/a.png", "x": 1}\n{"x": 1}\n'): 'm.jsonl:2: expected an object with a "path"',
+                 ("m.jsonl", '[1]\n'): 'm.jsonl:1: expected an object with a "path"',
+                 ("m.jsonl", '{"path": "p/a.png", "x": {}}\n'): "m.jsonl:1: a value must be a text, a number",
+                 ("m.jsonl", '{"path": "p/a.png", "x": [[1]]}\n'): "m.jsonl:1: a value must be a text, a number",
+                 ("m.jsonl", "{\n"): "m.jsonl:1: bad JSON"}
+        for (name, content), message in cases.items():
+            self.assertIn(message, self.give(name, content, status=1).err)
+        self.assert_found({"meta.x is not null or meta.a is not null": ""}) # all or nothing
+
+
 class Documents(CommandTest):
     def test_passages_group_by_file(self):
         bert = make_bert(self.folder / "bert")
