@@ -159,6 +159,10 @@ void kin_weights_close(kin_weights *w) {
   free(w);
 }
 
+const char *kin_weights_metadata(const kin_weights *w, const char *key) {
+  return json_string_value(json_object_get(json_object_get(w->shards[0].header, "__metadata__"), key));
+}
+
 size_t kin_weights_count(const kin_weights *w) {
   return w->count;
 }

@@ -2,7 +2,7 @@
 #ifndef KIN_WEIGHTS_H
 #define KIN_WEIGHTS_H
 
-#include "base/base.h"
+#include "base/json.h"
 
 typedef enum kin_dtype { KIN_F32, KIN_F16, KIN_BF16, KIN_DTYPE_OTHER } kin_dtype;
 
@@ -40,6 +40,14 @@ kin_status kin_weights_load(const kin_weights *weights, const char *name, size_t
                             kin_error *err);
 /* Element conversion alone, without the check for finiteness. dst holds t->elements floats. */
 void kin_tensor_to_float(const kin_tensor *t, float *dst);
+
+/* A string of the file's "__metadata__", or NULL; of shards, the first one's. */
+const char *kin_weights_metadata(const kin_weights *weights, const char *key);
+
+/* Write `tensors` (name, dtype_name, rank, shape, data, bytes) in their order to `path`, in one step; `metadata` is an
+ * object of strings. */
+kin_status kin_weights_write(const char *path, const json_t *metadata, const kin_tensor *tensors, size_t n,
+                             kin_error *err);
 
 /* SHA-256 over all tensors' names, dtypes, shapes and bytes, fed to `h`. */
 void kin_weights_hash(const kin_weights *weights, kin_sha256 *h);
