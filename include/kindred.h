@@ -140,10 +140,6 @@ KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_err
 typedef struct kin_model_options {
   kin_pooling pooling; /* DINOv2 alone has the choice; it is part of the model's id */
   kin_precision precision;
-  /* A folder for files of packed weights, about as large as the model: the first opening leaves one there, later ones
-   * map it, which takes no time but for what is read of it. NULL: none. A file is used only for the very files that it
-   * was made from, by their sizes and times. */
-  const char *packed_folder;
 } kin_model_options;
 
 /* Open the model in directory `dir`: transformers' layout of CLIP or DINOv2 (config.json,
@@ -640,6 +636,133 @@ KIN_API kin_status kin_measure_retrieval(const kin_neighbour *neighbours, size_t
  * `classes`, and from 2 to n - 1 of them must occur. */
 KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, const uint32_t *labels,
                                   size_t classes, double *out, kin_error *err);
+
+/* -------------------------------------------------------------- classify */
+
+/* Zero-shot: the classes are words. A label is put into templates ("a photo of a {}"), the vectors of these texts, each
+ * of length 1, are averaged and brought to length 1 again, and the cosine to that, times the model's scale, is the
+ * class's logit. */
+
+/* Templates of this library's own. */
+typedef enum kin_template_set {
+  KIN_TEMPLATES_PHOTOS = 0,     /* of what a photo shows */
+  KIN_TEMPLATES_PHOTOS_WITH,    /* of what is in a photo ... */
+  KIN_TEMPLATES_PHOTOS_WITHOUT, /* ... and what isn't */
+  KIN_TEMPLATES_TEXTS,          /* of what a text is about */
+  KIN_TEMPLATES_TEXTS_WITH,     /* the same for pairs ... */
+  KIN_TEMPLATES_TEXTS_WITHOUT   /* ... and of what it isn't about */
+} kin_template_set;
+
+/* The i-th template of a set for `label`, NULL past the last: English for Latin letters, Korean where there is Hangul,
+ * else the label alone. `label` is UTF-8. */
+KIN_API const char *kin_default_template(kin_template_set set, const char *label, size_t i);
+
+/* The vectors of `n` labels into out[n][dim], of length 1 (zeros where a mean vanishes). Every {} of a template stands
+ * for the label; `templates` NULL: the defaults of `set`. Texts count as queries.
+ * KIN_ERR_ARGUMENT: no label, an empty one, one given twice, a template without {}; KIN_ERR_UNSUPPORTED: no text
+ * tower; KIN_ERR_FORMAT: invalid UTF-8. */
+KIN_API kin_status kin_embed_labels(kin_model *model, const char *const *labels, size_t n, kin_template_set set,
+                                    const char *const *templates, size_t n_templates, float *out, kin_error *err);
+
+/* The cosine of each of the items to each of the classes (kin_embed_labels) into cosines[items][classes], and the
+ * softmax over `scale` times these into probabilities[items][classes]; `scale` is kin_model_info.logit_scale of the
+ * image's model. With `without`, the vectors of the same labels denied, each class is decided for itself: its
+ * probability is that of `with` in the softmax of the pair. Agrees with the softmax of transformers'
+ * CLIPModel.logits_per_image. KIN_ERR_ARGUMENT: fewer than two classes without `without`, a scale that isn't positive.
+ */
+KIN_API kin_status kin_zero_shot(kin_context *context, const kin_vector_set *items, const kin_vector_set *with,
+                                 const kin_vector_set *without, double scale, float *cosines, double *probabilities,
+                                 kin_error *err);
+
+/* The classes that one row of probabilities [n] speaks for: at most `top` of those with at least `threshold`, likeliest
+ * first, ties by number, into out[top]; returns how many. 0: none of these. */
+KIN_API size_t kin_top_classes(const double *probabilities, size_t n, size_t top, double threshold, size_t *out);
+
+/* Trained: the classes are examples. Vectors are taken as they are, of whatever length, except by the neighbours'
+ * cosine. The same input gives the same bits whatever the number of threads. */
+typedef struct kin_classifier kin_classifier;
+
+typedef enum kin_classifier_kind {
+  KIN_CLASSIFIER_LINEAR = 0, /* logistic regression, multinomial, with an L2 penalty; of scikit-learn's meaning */
+  KIN_CLASSIFIER_KNN         /* the k nearest examples by cosine vote */
+} kin_classifier_kind;
+
+/* Vectors with what they are examples of. */
+typedef struct kin_labelled_set {
+  kin_vector_set vectors;
+  const uint32_t *labels;     /* [n], below n_classes */
+  const char *const *classes; /* [n_classes] names, UTF-8, none empty, all different */
+  size_t n_classes;           /* at least 2, each with at least one vector */
+} kin_labelled_set;
+
+/* Zero members take the default. */
+typedef struct kin_classifier_options {
+  kin_classifier_kind kind;
+  /* Of the linear one: the inverse of the penalty's strength, as in scikit-learn's LogisticRegression. Default: the
+   * power of ten with the least cross-validated loss, on 2,000 of the vectors at most. */
+  double c;
+  double tolerance;      /* ends when no part of the mean loss's gradient, over features of variance 1, is larger;
+                          * default 1e-6 */
+  size_t max_iterations; /* default 2000 */
+  size_t k;              /* of the neighbours; default 5, less where there are fewer vectors */
+  bool centre;           /* subtract the examples' mean first; matters to the neighbours alone */
+  const char *model_id;  /* kin_model_info.id of the model that made the vectors; NULL: not known */
+} kin_classifier_options;
+
+typedef struct kin_classifier_info {
+  kin_classifier_kind kind;
+  size_t n_classes, dim, examples;
+  char model_id[65];       /* "": not known */
+  double c;                /* linear; 0 otherwise */
+  size_t iterations, k;    /* of the linear one as fitted (0 when loaded), of the neighbours */
+  bool converged, centred; /* false: max_iterations ended it */
+} kin_classifier_info;
+
+/* KIN_ERR_ARGUMENT: fewer than two classes, a class without a vector, a label out of range, a bad or doubled name, a
+ * vector that isn't finite, k above the number of vectors. `options` may be NULL. */
+KIN_API kin_status kin_classifier_fit(kin_context *context, const kin_labelled_set *set,
+                                      const kin_classifier_options *options, kin_classifier **out, kin_error *err);
+KIN_API void kin_classifier_close(kin_classifier *classifier);
+KIN_API void kin_classifier_get_info(const kin_classifier *classifier, kin_classifier_info *out);
+/* Valid until closed; NULL past the last. */
+KIN_API const char *kin_classifier_class(const kin_classifier *classifier, size_t i);
+
+/* Probabilities (of the neighbours: shares of the vote) into out[n][n_classes]. KIN_ERR_MISMATCH for another number of
+ * floats, KIN_ERR_ARGUMENT for a value that isn't finite. */
+KIN_API kin_status kin_classifier_predict(kin_context *context, const kin_classifier *classifier,
+                                          const kin_vector_set *items, double *out, kin_error *err);
+/* KIN_ERR_MISMATCH unless vectors of `dim` floats by the model `model_id` (NULL: not known) are of the kind that it was
+ * trained on; where either isn't known, `dim` decides. */
+KIN_API kin_status kin_classifier_check(const kin_classifier *classifier, const char *model_id, size_t dim,
+                                        kin_error *err);
+
+/* One file (docs/classifier-format.md), written beside its name and renamed. */
+KIN_API kin_status kin_classifier_save(const kin_classifier *classifier, const char *path, kin_error *err);
+/* KIN_ERR_FORMAT names what is wrong with the file: every field is checked, and a checksum over all. */
+KIN_API kin_status kin_classifier_open(const char *path, kin_classifier **out, kin_error *err);
+
+/* Deal n vectors into `folds` parts, 2 to n, each with its share of every class, numbers into out[n]. `seed` 0: in
+ * order, as scikit-learn's StratifiedKFold deals without shuffling; else each class shuffled.
+ * KIN_ERR_ARGUMENT: more folds than the largest class has vectors. */
+KIN_API kin_status kin_stratified_folds(const uint32_t *labels, size_t n, size_t folds, uint64_t seed, uint32_t *out,
+                                        kin_error *err);
+
+typedef struct kin_validation {
+  size_t right;     /* vectors given their own class */
+  double accuracy;  /* their share */
+  double deviation; /* of the folds' accuracies: the sample's standard deviation */
+} kin_validation;
+
+/* Each fold's vectors told by a classifier trained on the others; what depends on data (c, the mean) is chosen anew
+ * each time. The class given to each goes into predicted[n] (of equal ones the first), its probability into
+ * confidence[n] (may be NULL). A class that the others lack can't be given. */
+KIN_API kin_status kin_cross_validate(kin_context *context, const kin_labelled_set *set,
+                                      const kin_classifier_options *options, const uint32_t *folds, size_t n_folds,
+                                      uint32_t *predicted, double *confidence, kin_validation *out, kin_error *err);
+
+/* out[a][b]: how many of class a were predicted to be b. */
+KIN_API kin_status kin_confusion(const uint32_t *labels, const uint32_t *predicted, size_t n, size_t n_classes,
+                                 size_t *out, kin_error *err);
 
 /* ---------------------------------------------------------------- align */
 
