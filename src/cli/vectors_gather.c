@@ -200,6 +200,7 @@ int cli_gather_files(cli_gather *g, const char *model) {
     return CLI_FAILED;
   }
   if (status == CLI_OK) v->model_name = strdup(model);
+  memcpy(v->model_id, v->session.info.id, sizeof v->model_id);
   if (status == CLI_OK && v->session.info.has_text) v->text_model_name = strdup(model);
   return status;
 }

@@ -95,6 +95,7 @@ static int read_collection(cli_gather *g, kin_store *store, const char *path) {
     return CLI_FAILED;
   }
   v->model_name = strdup(stats.model_path);
+  memcpy(v->model_id, stats.model_id, sizeof v->model_id);
   const char *texts = *stats.text_model_path ? stats.text_model_path : stats.model_path;
   if (*texts) v->text_model_name = strdup(texts);
   return CLI_OK;

@@ -58,6 +58,7 @@ typedef struct cli_vectors {
   size_t n_classes;
   size_t skipped;        /* inputs that can't be read; each was named */
   cli_session session;   /* the context is open, the model where it was needed */
+  char model_id[65];     /* of the model that made the vectors; "": not known */
   char *model_name;      /* the model that made the vectors, NULL: not known */
   char *text_model_name; /* one whose texts can be compared with the vectors; NULL: none or not known */
 } cli_vectors;
