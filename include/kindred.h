@@ -268,8 +268,9 @@ typedef struct kin_embed_options {
   size_t batch;        /* inputs encoded at once; 0: 16 pictures or 64 texts */
   uint64_t max_pixels; /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
   kin_text_role role;  /* of texts */
-  /* Let libjpeg-turbo decode JPEGs that are more than twice too large at a half, a quarter or an eighth of their size:
-   * up to twice as fast, but not quite the same vectors (docs/speed.md has the cosines). */
+  /* Let libjpeg-turbo decode JPEGs of more than four times the resolution that the encoder needs at a half, a quarter
+   * or an eighth of their size, twice too large still: for them up to twice as fast, but not quite the same vectors
+   * (docs/speed.md has the cosines). */
   bool fast_decode;
   kin_embed_stats *stats; /* NULL, or what to fill in when the call returns */
   /* Called once for each input, in input order, from the calling thread, when the input's row in `out`

@@ -53,8 +53,8 @@ kin_status kin_preprocess_run(const kin_preprocess *p, const kin_image *image, u
 
 typedef struct kin_crop_options {
   uint64_t max_pixels; /* 0: the default limit */
-  /* Let libjpeg-turbo decode a JPEG that is more than twice too large at a half, a quarter or an eighth of its size, by
-   * a smaller transform: not the exact pixels. */
+  /* Let libjpeg-turbo decode a JPEG that is more than four times too large at a half, a quarter or an eighth of its
+   * size, by a smaller transform: not the exact pixels. */
   bool fast;
 } kin_crop_options;
 

@@ -15,8 +15,9 @@
 #define ROWS_A_CALL 16
 /* Columns beside the wanted ones: the upsampling of colours looks at neighbours. */
 #define NEIGHBOURS 16
-/* How many times the size that is needed a reduced picture must have. */
-#define FAST_MARGIN 1
+/* How many times the width and height that are needed a reduced picture must have: at 1 the vectors differ ten times
+ * as much, for a sixth less time. */
+#define FAST_MARGIN 2
 /* Bytes after a row that the resize may read. */
 #define SLACK 64
 
@@ -185,7 +186,7 @@ static void read_crop(reader *r) {
   read_some(r, c->rows, c->stride, 1);
 }
 
-/* The largest reduction, of 1/2, 1/4 and 1/8, that leaves at least the pixels that the resize makes. */
+/* The largest reduction, of 1/2, 1/4 and 1/8, that leaves FAST_MARGIN times the pixels that the resize makes. */
 static void choose_reduction(reader *r, const kin_resize *job) {
   const bool swap = job->orientation >= 5;
   const uint64_t needed_width = swap ? job->out_height : job->out_width;

@@ -95,8 +95,8 @@ static void check(const void *data, size_t size, const char *name, size_t edge, 
 
 static void every_kind_and_orientation(void **state) {
   (void)state;
-  static const uint32_t sizes[][2] = {{333, 250}, {250, 333}, {640, 90}, {90, 640}, {17, 33}, {1, 1}, {224, 300}};
-  static const size_t crops[][2] = {{64, 64}, {72, 48}, {0, 40}, {300, 224}, {40, 60}};
+  static const uint32_t sizes[][2] = {{333, 250}, {250, 333}, {640, 90}, {90, 64}, {17, 33}, {1, 1}, {224, 300}};
+  static const size_t crops[][2] = {{64, 64}, {72, 48}, {0, 4}, {300, 224}, {40, 60}};
   for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
       for (unsigned orientation = 1; orientation <= 8; orientation++) {
@@ -185,7 +185,7 @@ static void fast_is_close(void **state) {
   static const struct {
     uint32_t width, height;
     double most; /* mean difference */
-  } cases[] = {{1200, 900, 40}, {900, 1200, 40}, {3000, 400, 40}, {100, 90, 0}};
+  } cases[] = {{1200, 900, 6}, {900, 1200, 6}, {3000, 400, 6}, {100, 90, 0}};
   const kin_preprocess p = {.resize = true,
                             .shortest_edge = 60,
                             .filter = KIN_FILTER_BICUBIC,
@@ -207,7 +207,7 @@ static void fast_is_close(void **state) {
         assert_int_equal(width, orientation == 6 ? cases[i].height : cases[i].width);
         double sum = 0;
         for (size_t b = 0; b < BYTES; b++) sum += abs(exact[b] - fast[b]);
-        assert_true(sum / BYTES <= cases[i].most);
+        if (sum / BYTES > cases[i].most) fail_msg("kind %zu, case %zu: mean difference %g", k, i, sum / BYTES);
         assert_true(cases[i].most > 0 ? sum > 0 : sum == 0);
         free(jpeg);
       }
