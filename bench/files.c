@@ -1,6 +1,6 @@
 /* From files to vectors: ours, for bench/files.py, which runs the others beside it.
  *
- *   bench-files MODEL_DIR THREADS fp32|bf16|auto [fast]
+ *   bench-files MODEL_DIR THREADS fp32|bf16|int8|auto [fast]
  *
  * Prints a line of JSON once the model is open, then answers each line "LIST OUT" of standard input with one: LIST is a
  * file of paths, one a line, OUT gets their vectors (float32, of length 1). encoder_share is the part of the time
@@ -48,7 +48,7 @@ static void answer(kin_model *model, const char *list, const char *out, bool fas
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) return fprintf(stderr, "usage: bench-files MODEL_DIR THREADS fp32|bf16|auto [fast]\n"), 2;
+  if (argc < 4) return fprintf(stderr, "usage: bench-files MODEL_DIR THREADS fp32|bf16|int8|auto [fast]\n"), 2;
   const kin_context_options options = {.threads = (unsigned)atoi(argv[2])};
   kin_model_options model_options = {0};
   kin_context *context;

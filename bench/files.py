@@ -28,7 +28,8 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[1]
 PEERS = ("sentence-transformers", "rclip", "faster-clip")
-OURS = {"kindred fp32": ["fp32"], "kindred bf16": ["bf16"], "kindred bf16 fast": ["bf16", "fast"]}
+OURS = {"kindred fp32": ["fp32"], "kindred bf16": ["bf16"], "kindred bf16 fast": ["bf16", "fast"],
+        "kindred int8": ["int8"]}  # "fast": --fast-decode
 ROUNDS = 5
 
 

@@ -265,7 +265,7 @@ typedef struct kin_embed_stats {
 
 typedef struct kin_embed_options {
   bool raw;            /* true: the vector as the model gives it; false: L2-normalised */
-  size_t batch;        /* inputs encoded at once; 0: 16 pictures or 64 texts */
+  size_t batch;        /* inputs encoded at once; 0: 16 pictures, or 8 a thread, or 64 texts */
   uint64_t max_pixels; /* decompression bombs: larger pictures are refused; 0: 256 * 1024 * 1024 */
   kin_text_role role;  /* of texts */
   /* Let libjpeg-turbo decode JPEGs of more than four times the resolution that the encoder needs at a half, a quarter

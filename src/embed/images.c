@@ -1,5 +1,6 @@
-/* Pictures -> vectors: while the encoder runs a batch, threads that it leaves idle turn the coming files into crops, as
- * many as there is room for; the calling thread does so too as long as a batch isn't full. */
+/* Pictures -> vectors. Every thread takes what is to be done next: a few crops through the encoder, alone, or else a
+ * file into a crop, as long as there is room for one. So none waits for another, and as much is decoded as the encoder
+ * needs. Too few pictures for that are encoded by all threads together, in batches, while threads left idle decode. */
 #include "embed/embed.h"
 #include "model/model.h"
 
@@ -8,9 +9,11 @@
 #include <string.h>
 
 enum {
-  DEFAULT_BATCH = 16,
-  MOST_AHEAD = 64,  /* crops beyond a batch that wait for the encoder */
-  READ_AHEAD = 32,  /* files beyond the one to be loaded that the system is asked to read */
+  DEFAULT_BATCH = 16, /* or so many a thread: */
+  DEFAULT_SHARE = 8,
+  MOST_AHEAD = 64, /* crops beyond a batch that wait for the encoder */
+  READ_AHEAD = 32, /* files beyond the one to be loaded that the system is asked to read */
+  /* Of batches that all threads encode together: */
   GATHER_MS = 40,   /* after which a quarter of a batch is enough to begin with */
   PATIENCE_MS = 10, /* to wait for the last pictures of a batch before it is closed early */
 };
@@ -26,36 +29,48 @@ typedef struct crop {
   uint8_t *pixels;
 } crop;
 
+/* Crops on their way through the encoder. */
+typedef struct part {
+  uint8_t *crops;  /* [most][crop_bytes] */
+  size_t *indexes; /* [most] of their pictures */
+  float *rows;     /* [most][dim] */
+} part;
+
 typedef struct pipeline {
   kin_model *model;
   kin_pool *pool;
+  kin_background background;
   const kin_preprocess *preprocess;
   const kin_image_source *sources; /* [n] */
-  size_t n;
+  size_t n, threads;
   kin_embed_options options;
   size_t crop_bytes;
   float *out;
-  /* The encoder's side, for the calling thread alone. */
-  uint8_t *batch; /* [options.batch][crop_bytes] */
-  size_t *batch_index;
-  float *rows; /* [options.batch][dim] */
-  size_t reported;
+  size_t share;    /* pictures that one thread encodes at once; 0: all threads encode batches together */
+  size_t reported; /* of the calling thread */
   /* What the lock guards. */
   pthread_mutex_t lock;
-  pthread_cond_t loaded;
-  size_t next;      /* picture to load */
-  size_t advised;   /* files below are being read ahead */
-  size_t reporting; /* pictures below were reported, as the loaders see it */
-  size_t loading;   /* pictures that threads are at */
-  size_t first_bad; /* the first picture that failed; n: none */
+  pthread_cond_t changed; /* a picture was loaded or encoded */
+  size_t next;            /* picture to load */
+  size_t advised;         /* files below are being read ahead */
+  size_t reporting;       /* pictures below were reported, as the loaders see it */
+  size_t loading;         /* pictures that threads are at */
+  size_t encoding;        /* parts likewise */
+  double encoding_since;  /* when it was 0 last */
+  size_t first_bad;       /* the first picture that failed; n: none */
   bool stopping;
-  item *items; /* [window]: picture i is at i % window */
+  kin_error error; /* of the encoder; status KIN_OK: none */
+  item *items;     /* [window]: picture i is at i % window */
   size_t window;
   uint8_t *pixels; /* [n_crops][crop_bytes] */
   uint8_t **unused;
   size_t n_unused;
   crop *ready; /* for the encoder, by index */
   size_t n_crops, n_ready;
+  part *parts; /* [n_parts], the first n_idle of which are in no use */
+  size_t n_parts, n_idle;
+  double gathering_since; /* the last batch was full or closed */
+  bool impatient;         /* the next batch won't become full */
   kin_embed_stats stats;
 } pipeline;
 
@@ -120,17 +135,7 @@ static void load_next(pipeline *p) {
     it->final = true;
     if (c.index < p->first_bad) p->first_bad = c.index;
   }
-  pthread_cond_signal(&p->loaded);
-}
-
-/* A piece of the pool's background work. */
-static bool load_piece(void *arg) {
-  pipeline *p = arg;
-  pthread_mutex_lock(&p->lock);
-  const bool can = can_load(p);
-  if (can) load_next(p);
-  pthread_mutex_unlock(&p->lock);
-  return can;
+  pthread_cond_signal(&p->changed);
 }
 
 /* -------------------------------------------------------------------- encode */
@@ -152,12 +157,35 @@ static kin_status report(pipeline *p, kin_error *err) {
   return status;
 }
 
-/* Move up to a batch of crops out of the queue; with the lock held. */
-static size_t take_batch(pipeline *p) {
-  const size_t n = p->n_ready < p->options.batch ? p->n_ready : p->options.batch;
+/* Whether an error has come that ends the call; the lock is held from here on. */
+static bool is_lost(const pipeline *p) {
+  return !p->options.on_item && p->first_bad < p->n;
+}
+
+/* Crops that the encoder wants at once: fewer when it stands still, and towards the end, so that all threads finish
+ * together. */
+static size_t wanted(const pipeline *p) {
+  if (!p->share) return p->options.batch;
+  const size_t left = p->n - p->next + p->loading + p->n_ready, least = (p->share + 2) / 3;
+  const size_t size = p->encoding ? (left + 2 * p->threads - 1) / (2 * p->threads) : least;
+  return size < least ? least : size < p->share ? size : p->share;
+}
+
+/* Whether the encoder should take what is ready. */
+static bool is_part(const pipeline *p) {
+  if (is_lost(p) || p->stopping || p->n_ready == 0) return false;
+  if (p->n_ready >= wanted(p) || (!can_load(p) && p->loading == 0)) return true;
+  if (p->share) return false;
+  const bool late = kin_embed_now() - p->gathering_since > 1e-3 * GATHER_MS;
+  return (late && 4 * p->n_ready >= p->options.batch) || (!can_load(p) && p->impatient);
+}
+
+/* Move crops out of the queue; returns how many. */
+static size_t take_crops(pipeline *p, const part *to) {
+  const size_t want = wanted(p), n = p->n_ready < want ? p->n_ready : want;
   for (size_t i = 0; i < n; i++) {
-    memcpy(p->batch + i * p->crop_bytes, p->ready[i].pixels, p->crop_bytes);
-    p->batch_index[i] = p->ready[i].index;
+    memcpy(to->crops + i * p->crop_bytes, p->ready[i].pixels, p->crop_bytes);
+    to->indexes[i] = p->ready[i].index;
     p->unused[p->n_unused++] = p->ready[i].pixels;
   }
   p->n_ready -= n;
@@ -165,118 +193,160 @@ static size_t take_batch(pipeline *p) {
   return n;
 }
 
-/* Encode n crops of p->batch and tell the caller. */
-static kin_status encode(pipeline *p, size_t n, kin_error *err) {
+/* Without the lock. */
+static kin_status encode(pipeline *p, const part *t, size_t n, kin_error *err) {
   const size_t dim = kin_model_dim(p->model);
-  const double start = kin_embed_now();
-  kin_status status = kin_model_encode_images(p->model, p->batch, n, p->rows, err);
-  p->stats.encoder_seconds += kin_embed_now() - start;
-  p->stats.batches++;
+  kin_status status = p->share ? kin_model_encode_images_alone(p->model, t->crops, n, t->rows, err)
+                               : kin_model_encode_images(p->model, t->crops, n, t->rows, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++)
-    status = kin_embed_finish(p->model, p->rows + i * dim, p->options.raw, p->out + p->batch_index[i] * dim, err);
-  if (status != KIN_OK) return status;
-  pthread_mutex_lock(&p->lock);
-  for (size_t i = 0; i < n; i++) p->items[p->batch_index[i] % p->window].final = true;
+    status = kin_embed_finish(p->model, t->rows + i * dim, p->options.raw, p->out + t->indexes[i] * dim, err);
+  return status;
+}
+
+/* Take what is ready through the encoder. The lock is given up meanwhile. */
+static void encode_ready(pipeline *p) {
+  const part t = p->parts[--p->n_idle];
+  const size_t n = take_crops(p, &t);
+  if (p->encoding++ == 0) p->encoding_since = kin_embed_now();
+  p->stats.batches++;
   pthread_mutex_unlock(&p->lock);
-  return KIN_OK;
-}
-
-/* Wait for a picture that another thread is at; false if none comes for a while. With the lock held. */
-static bool wait_a_moment(pipeline *p) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += PATIENCE_MS * 1000000L;
-  if (until.tv_nsec >= 1000000000L) until.tv_sec++, until.tv_nsec -= 1000000000L;
-  return pthread_cond_timedwait(&p->loaded, &p->lock, &until) == 0;
-}
-
-/* Whether an error has come that ends the call; the lock is held. */
-static bool is_lost(const pipeline *p) {
-  return !p->options.on_item && p->first_bad < p->n;
-}
-
-/* Whether the encoder should take what is ready. */
-static bool is_batch(const pipeline *p, double since, bool patient) {
-  if (is_lost(p) || p->n_ready == 0) return false;
-  if (p->n_ready >= p->options.batch) return true;
-  if (4 * p->n_ready >= p->options.batch && kin_embed_now() - since > 1e-3 * GATHER_MS) return true;
-  return !can_load(p) && (p->loading == 0 || !patient);
-}
-
-/* Have crops for the encoder in p->batch; 0 when there are none and none will come before pictures are reported. */
-static size_t gather(pipeline *p) {
-  const double since = kin_embed_now();
-  size_t n = 0;
-  bool patient = true;
+  kin_background_wake(p->pool, &p->background); /* there is room for more crops */
+  kin_error error;
+  const kin_status status = encode(p, &t, n, &error);
   pthread_mutex_lock(&p->lock);
-  while (!is_batch(p, since, patient)) {
-    if (can_load(p))
-      load_next(p);
-    else if (p->loading == 0)
-      break;
-    else if (p->n_ready == 0 || is_lost(p))
-      pthread_cond_wait(&p->loaded, &p->lock);
-    else
-      patient = wait_a_moment(p);
+  const double now = kin_embed_now();
+  if (--p->encoding == 0) p->stats.encoder_seconds += now - p->encoding_since;
+  p->gathering_since = now;
+  p->impatient = false;
+  p->parts[p->n_idle++] = t;
+  if (status == KIN_OK) {
+    for (size_t i = 0; i < n; i++) p->items[t.indexes[i] % p->window].final = true;
+  } else if (p->error.status == KIN_OK) {
+    p->error = error;
+    p->error.status = status;
+    p->stopping = true;
   }
-  if (is_batch(p, since, patient)) n = take_batch(p);
-  pthread_mutex_unlock(&p->lock);
-  return n;
+  pthread_cond_signal(&p->changed);
 }
 
 /* ----------------------------------------------------------------------- run */
 
+/* Do what is to be done next; false if there is nothing. */
+static bool work(pipeline *p, bool may_encode) {
+  if (may_encode && is_part(p))
+    encode_ready(p);
+  else if (can_load(p))
+    load_next(p);
+  else
+    return false;
+  return true;
+}
+
+/* A piece of the pool's background work. */
+static bool work_piece(void *arg) {
+  pipeline *p = arg;
+  pthread_mutex_lock(&p->lock);
+  const bool worked = work(p, p->share > 0);
+  const bool more = p->share && is_part(p);
+  pthread_mutex_unlock(&p->lock);
+  if (more) kin_background_wake(p->pool, &p->background); /* for another thread, too */
+  return worked;
+}
+
+/* Nothing is to be done: wait for a thread that is at something. */
+static void wait_for_others(pipeline *p) {
+  if (p->share || p->n_ready == 0 || is_lost(p)) {
+    pthread_cond_wait(&p->changed, &p->lock);
+    return;
+  }
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += PATIENCE_MS * 1000000L;
+  if (until.tv_nsec >= 1000000000L) until.tv_sec++, until.tv_nsec -= 1000000000L;
+  if (pthread_cond_timedwait(&p->changed, &p->lock, &until) != 0) p->impatient = true;
+}
+
+/* One step of the calling thread, which reports as well. */
+static kin_status step(pipeline *p, kin_error *err) {
+  kin_status status = KIN_OK;
+  pthread_mutex_lock(&p->lock);
+  if (!work(p, true)) {
+    if (p->loading + p->encoding > 0)
+      wait_for_others(p);
+    else if (is_lost(p))
+      status = p->items[p->first_bad % p->window].outcome.error.status;
+  }
+  if (status != KIN_OK)
+    kin_fail(err, status, "%s", p->items[p->first_bad % p->window].outcome.error.message);
+  else if (p->error.status != KIN_OK)
+    status = kin_fail(err, p->error.status, "%s", p->error.message);
+  pthread_mutex_unlock(&p->lock);
+  return status == KIN_OK ? report(p, err) : status;
+}
+
 static kin_status run(pipeline *p, kin_error *err) {
-  kin_background loaders = {.piece = load_piece, .arg = p};
-  kin_background_start(p->pool, &loaders);
+  p->background = (kin_background){.piece = work_piece, .arg = p};
+  p->gathering_since = kin_embed_now();
+  kin_background_start(p->pool, &p->background);
   kin_status status = KIN_OK;
   while (status == KIN_OK && p->reported < p->n) {
-    const size_t n = gather(p);
-    kin_background_wake(p->pool, &loaders); /* there is room again */
-    if (n > 0) status = encode(p, n, err);
-    if (status == KIN_OK && n == 0 && is_lost(p)) {
-      const kin_error *e = &p->items[p->first_bad % p->window].outcome.error;
-      status = kin_fail(err, e->status, "%s", e->message);
-    }
-    if (status == KIN_OK) status = report(p, err);
+    const size_t before = p->reported;
+    status = step(p, err);
+    if (p->reported > before) kin_background_wake(p->pool, &p->background); /* the window moved on */
   }
   pthread_mutex_lock(&p->lock);
   p->stopping = true;
   pthread_mutex_unlock(&p->lock);
-  kin_background_stop(p->pool, &loaders);
+  kin_background_stop(p->pool, &p->background);
   return status;
 }
 
 static void pipeline_free(pipeline *p) {
-  free(p->batch);
-  free(p->batch_index);
-  free(p->rows);
+  for (size_t i = 0; p->parts && i < p->n_parts; i++) {
+    free(p->parts[i].crops);
+    free(p->parts[i].indexes);
+    free(p->parts[i].rows);
+  }
+  free(p->parts);
   free(p->items);
   free(p->pixels);
   free(p->unused);
   free(p->ready);
 }
 
+static bool alloc_parts(pipeline *p, size_t n, size_t most) {
+  p->parts = calloc(n, sizeof *p->parts);
+  if (!p->parts) return false;
+  p->n_parts = p->n_idle = n;
+  bool ok = true;
+  for (size_t i = 0; i < n; i++) {
+    part *t = &p->parts[i];
+    t->crops = kin_array(most, p->crop_bytes);
+    t->indexes = kin_array(most, sizeof *t->indexes);
+    t->rows = kin_array(most, kin_model_dim(p->model) * sizeof *t->rows);
+    ok = ok && t->crops && t->indexes && t->rows;
+  }
+  return ok;
+}
+
 static bool pipeline_alloc(pipeline *p) {
-  const size_t most = p->n < p->options.batch ? p->n : p->options.batch, threads = kin_pool_threads(p->pool);
+  const size_t most = p->n < p->options.batch ? p->n : p->options.batch;
   size_t ahead = most < MOST_AHEAD ? most : MOST_AHEAD;
-  if (ahead < 2 * threads) ahead = 2 * threads;
+  if (ahead < 2 * p->threads) ahead = 2 * p->threads;
   p->options.batch = most;
+  p->share = kin_model_share(p->model, most);
   p->n_crops = p->n - most < ahead ? p->n : most + ahead;
   p->window = p->n < 4 * p->n_crops ? p->n : 4 * p->n_crops;
-  p->batch = kin_array(most, p->crop_bytes);
-  p->batch_index = kin_array(most, sizeof *p->batch_index);
-  p->rows = kin_array(most, kin_model_dim(p->model) * sizeof *p->rows);
   p->items = kin_array(p->window, sizeof *p->items);
   p->pixels = kin_array(p->n_crops, p->crop_bytes);
   p->unused = kin_array(p->n_crops, sizeof *p->unused);
   p->ready = kin_array(p->n_crops, sizeof *p->ready);
-  if (!p->batch || !p->batch_index || !p->rows || !p->items || !p->pixels || !p->unused || !p->ready) return false;
+  if (!p->items || !p->pixels || !p->unused || !p->ready) return false;
   while (p->n_unused < p->n_crops) {
     p->unused[p->n_unused] = p->pixels + p->n_unused * p->crop_bytes;
     p->n_unused++;
   }
-  return true;
+  return p->share ? alloc_parts(p, p->threads, p->share) : alloc_parts(p, 1, most);
 }
 
 static kin_status check_sources(const kin_image_source *images, size_t n, kin_error *err) {
@@ -300,17 +370,20 @@ kin_status kin_embed_images(kin_model *model, const kin_image_source *images, si
   kin_status status = check_sources(images, n, err);
   if (status != KIN_OK || n == 0) return status;
 
+  kin_pool *pool = kin_model_context(model)->pool;
+  const size_t shares = DEFAULT_SHARE * (size_t)kin_pool_threads(pool);
   pipeline p = {.model = model,
-                .pool = kin_model_context(model)->pool,
+                .pool = pool,
                 .preprocess = preprocess,
                 .sources = images,
                 .n = n,
-                .options = kin_embed_resolve(options, DEFAULT_BATCH),
+                .threads = kin_pool_threads(pool),
+                .options = kin_embed_resolve(options, shares > DEFAULT_BATCH ? shares : DEFAULT_BATCH),
                 .crop_bytes = preprocess->crop_width * preprocess->crop_height * 3,
                 .out = out,
                 .first_bad = n};
   pthread_mutex_init(&p.lock, NULL);
-  pthread_cond_init(&p.loaded, NULL);
+  pthread_cond_init(&p.changed, NULL);
   if (pipeline_alloc(&p))
     status = run(&p, err);
   else
@@ -318,7 +391,7 @@ kin_status kin_embed_images(kin_model *model, const kin_image_source *images, si
   p.stats.seconds = kin_embed_now() - start;
   if (p.options.stats) *p.options.stats = p.stats;
   pipeline_free(&p);
-  pthread_cond_destroy(&p.loaded);
+  pthread_cond_destroy(&p.changed);
   pthread_mutex_destroy(&p.lock);
   return status;
 }

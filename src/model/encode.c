@@ -62,20 +62,37 @@ static size_t inputs_of_part(size_t n, size_t rows) {
   return n / parts;
 }
 
-kin_status kin_model_encode_images(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
-  if (!model->image.encode) return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: this model has no image tower", model->dir);
-  const batch b = {.model = model, .crops = crops, .out = out};
+size_t kin_model_share(const kin_model *model, size_t n) {
   size_t threads = kin_pool_threads(model->context->pool), patch = model->info.patch_size;
   size_t grid = patch ? model->info.image_size / patch : 0, rows = patch ? grid * grid + 1 : PART_ROWS;
   size_t each = n / threads;
-  if (each * rows < LEAST_ROWS || threads == 1) return encode(&b, model->context, 0, n, err);
-  size_t size = inputs_of_part(each, rows), parts = each / size * threads, *ends = kin_array(parts, sizeof *ends);
+  return each * rows < LEAST_ROWS || threads == 1 ? 0 : inputs_of_part(each, rows);
+}
+
+static kin_status no_image_tower(const kin_model *model, kin_error *err) {
+  return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: this model has no image tower", model->dir);
+}
+
+kin_status kin_model_encode_images(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
+  if (!model->image.encode) return no_image_tower(model, err);
+  const batch b = {.model = model, .crops = crops, .out = out};
+  size_t threads = kin_pool_threads(model->context->pool), size = kin_model_share(model, n), each = n / threads;
+  if (!size) return encode(&b, model->context, 0, n, err);
+  size_t parts = each / size * threads, *ends = kin_array(parts, sizeof *ends);
   if (!ends) return kin_fail(err, KIN_ERR_MEMORY, "no memory to encode %zu pictures", n);
   for (size_t i = 0; i < parts; i++) ends[i] = (i + 1) * size;
   kin_status status = encode_parts(&b, ends, parts, err);
   free(ends);
   size_t done = each * threads;
   return status == KIN_OK ? encode(&b, model->context, done, n - done, err) : status;
+}
+
+kin_status kin_model_encode_images_alone(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
+  if (!model->image.encode) return no_image_tower(model, err);
+  const batch b = {.model = model, .crops = crops, .out = out};
+  kin_context alone = *model->context;
+  alone.pool = NULL;
+  return encode(&b, &alone, 0, n, err);
 }
 
 kin_status kin_model_encode_tokens(kin_model *model, const int32_t *const *ids, const size_t *lengths, size_t n,

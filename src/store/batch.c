@@ -99,7 +99,7 @@ static kin_status embed(kin_update *u, size_t slots, size_t *n_embedded, kin_err
   }
   *n_embedded = n;
   if (!n) return KIN_OK;
-  kin_embed_options options = {.batch = u->batch,
+  kin_embed_options options = {.batch = u->options.batch,
                                .max_pixels = u->options.max_pixels,
                                .fast_decode = u->options.fast_decode,
                                .on_item = on_item,

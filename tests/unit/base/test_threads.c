@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -57,6 +58,47 @@ static void tasks_may_post_tasks(void **state) {
   kin_pool_close(n.pool);
 }
 
+typedef struct pieces {
+  kin_pool *pool;
+  atomic_uint left, done;
+} pieces;
+
+static bool do_piece(void *arg) {
+  pieces *p = arg;
+  unsigned left = atomic_load(&p->left);
+  while (left && !atomic_compare_exchange_weak(&p->left, &left, left - 1)) {
+  }
+  if (left) atomic_fetch_add(&p->done, 1);
+  return left > 0;
+}
+
+/* Pieces are done while nothing else is to be had, beside loops of the caller, and after a wake; none after the stop.
+ */
+static void idle_threads_do_pieces(void **state) {
+  (void)state;
+  for (unsigned threads = 2; threads <= 5; threads++) {
+    pieces p = {.pool = open_pool(threads)};
+    atomic_store(&p.left, 500);
+    kin_background b = {.piece = do_piece, .arg = &p};
+    kin_background_start(p.pool, &b);
+    for (unsigned more = 1; more <= 3; more++) {
+      count c;
+      memset(&c, 0, sizeof c);
+      kin_parallel_for(p.pool, TASKS, hit, &c);
+      for (size_t i = 0; i < TASKS; i++) assert_int_equal(c.hits[i], 1);
+      while (atomic_load(&p.done) < 500 * more) sched_yield();
+      atomic_store(&p.left, 500);
+      kin_background_wake(p.pool, &b);
+    }
+    kin_background_stop(p.pool, &b);
+    const unsigned done = atomic_load(&p.done);
+    atomic_store(&p.left, 500);
+    kin_parallel_for(p.pool, 10, run_inner, &(nest){.pool = p.pool});
+    assert_int_equal(atomic_load(&p.done), done);
+    kin_pool_close(p.pool);
+  }
+}
+
 static void *call_often(void *arg) {
   count c;
   memset(&c, 0, sizeof c);
@@ -89,9 +131,8 @@ static void bad_sizes_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_task_runs_once),
-      cmocka_unit_test(tasks_may_post_tasks),
-      cmocka_unit_test(callers_may_share_a_pool),
+      cmocka_unit_test(every_task_runs_once),   cmocka_unit_test(tasks_may_post_tasks),
+      cmocka_unit_test(idle_threads_do_pieces), cmocka_unit_test(callers_may_share_a_pool),
       cmocka_unit_test(bad_sizes_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

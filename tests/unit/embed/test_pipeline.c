@@ -11,12 +11,18 @@
 
 enum { DIM = 4, CROP = 2, CROP_BYTES = CROP * CROP * 3 };
 
+static _Atomic bool slow;
+static _Atomic size_t loads;
+
 /* The double: a picture's or text's vector is (first byte or length, 3, 4, 0). */
 struct kin_model {
   kin_context context;
   kin_preprocess preprocess;
   bool no_image, no_text, zero, infinite;
-  size_t batches, sizes[512];
+  size_t fail_at; /* the batch at which the encoder fails; 0: never */
+  size_t share;   /* pictures that a thread encodes alone; 0: none does */
+  _Atomic size_t batches, alone;
+  size_t sizes[512];
 };
 
 const kin_preprocess *kin_model_preprocess(const kin_model *model) {
@@ -56,11 +62,21 @@ static void encode_one(const kin_model *model, float first, float *row) {
   for (size_t i = 0; i < DIM; i++) row[i] = model->zero ? 0 : values[i];
 }
 
+size_t kin_model_share(const kin_model *model, size_t n) {
+  return n < model->share ? n : model->share;
+}
+
 kin_status kin_model_encode_images(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
-  (void)err;
+  if (model->fail_at && model->batches >= model->fail_at) return kin_fail(err, KIN_ERR_MEMORY, "no memory to encode");
   model->sizes[model->batches++] = n;
   for (size_t i = 0; i < n; i++) encode_one(model, crops[i * CROP_BYTES], out + i * DIM);
   return KIN_OK;
+}
+
+kin_status kin_model_encode_images_alone(kin_model *model, const uint8_t *crops, size_t n, float *out, kin_error *err) {
+  model->alone++;
+  if (slow) usleep(300);
+  return kin_model_encode_images(model, crops, n, out, err);
 }
 
 kin_status kin_model_encode_tokens(kin_model *model, const int32_t *const *ids, const size_t *lengths, size_t n,
@@ -86,9 +102,6 @@ kin_status kin_tokenize(const kin_tokenizer *tokenizer, const char *text, size_t
 }
 
 /* "5.jpg" is a picture whose pixels are 5, and takes 5 x 50 microseconds with a slow model; "bad*" can't be read. */
-static _Atomic bool slow;
-static _Atomic size_t loads;
-
 kin_status kin_image_crop_file(const kin_preprocess *p, const char *path, const kin_crop_options *options, uint8_t *out,
                                uint32_t *width, uint32_t *height, kin_error *err) {
   (void)p;
@@ -238,8 +251,7 @@ static void check_row(const float *row, size_t i) {
 }
 
 /* Whatever the batch and the threads, and although pictures overtake one another. */
-static void every_row_comes_in_order(void **state) {
-  kin_model *model = *state;
+static void every_row_comes(kin_model *model, size_t share) {
   static kin_image_source sources[MANY];
   static char names[MANY][16];
   static float out[MANY][DIM];
@@ -254,16 +266,48 @@ static void every_row_comes_in_order(void **state) {
       ordered_diary d = {.stop_after = SIZE_MAX};
       kin_embed_stats stats;
       kin_embed_options options = {.raw = true, .batch = batch, .on_item = note_order, .user = &d, .stats = &stats};
-      model->batches = 0;
+      model->batches = model->alone = 0;
+      model->share = batch / threads < share ? batch / threads : share;
       test_assert_ok(kin_embed_images(model, sources, MANY, &options, out[0], &err), &err);
       assert_int_equal(d.count, MANY);
       assert_int_equal(d.bad, MANY / 11);
       for (size_t i = 0; i < MANY; i++) check_row(out[i], i);
       for (size_t i = 0; i < model->batches; i++) assert_in_range(model->sizes[i], 1, batch);
       assert_int_equal(stats.batches, model->batches);
+      assert_int_equal(model->alone, model->share ? model->batches : 0);
       assert_true(stats.seconds > 0 && stats.encoder_seconds >= 0 && stats.load_seconds > 0);
     }
   slow = false;
+  model->share = 0;
+}
+
+static void every_row_comes_in_order(void **state) {
+  every_row_comes(*state, 0);
+}
+
+static void threads_may_encode_alone(void **state) {
+  every_row_comes(*state, 5);
+}
+
+/* Wherever it happens, the call ends with the encoder's error. */
+static void a_failing_encoder_ends_it(void **state) {
+  kin_model *model = *state;
+  static kin_image_source sources[MANY];
+  static char names[MANY][16];
+  static float out[MANY][DIM];
+  many_sources(sources, names);
+  for (size_t share = 0; share < 5; share += 4)
+    for (size_t fail_at = 1; fail_at < 20; fail_at += 6) {
+      ordered_diary d = {.stop_after = SIZE_MAX};
+      kin_embed_options options = {.batch = 8, .on_item = note_order, .user = &d};
+      kin_error err;
+      model->batches = 0;
+      model->share = share;
+      model->fail_at = fail_at;
+      test_assert_error(kin_embed_images(model, sources, MANY, &options, out[0], &err), KIN_ERR_MEMORY, &err,
+                        "no memory to encode");
+      assert_true(d.count < MANY);
+    }
 }
 
 static void stopping_anywhere_ends_the_loading(void **state) {
@@ -279,6 +323,7 @@ static void stopping_anywhere_ends_the_loading(void **state) {
     kin_error err;
     loads = 0;
     model->batches = 0;
+    model->share = stop_after % 3;
     test_assert_error(kin_embed_images(model, sources, MANY, &options, out[0], &err), KIN_ERR_CANCELLED, &err,
                       "stopped");
     assert_int_equal(d.count, stop_after);
@@ -434,6 +479,8 @@ int main(void) {
       TEST(without_a_callback_the_first_bad_input_ends_it),
       TEST(a_callback_can_stop),
       TEST(every_row_comes_in_order),
+      TEST(threads_may_encode_alone),
+      TEST(a_failing_encoder_ends_it),
       TEST(stopping_anywhere_ends_the_loading),
       TEST(pictures_come_from_files_memory_and_pixels),
       TEST(vectors_are_normalised_and_zero_stays_zero),
