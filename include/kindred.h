@@ -632,11 +632,123 @@ typedef struct kin_retrieval {
 KIN_API kin_status kin_measure_retrieval(const kin_neighbour *neighbours, size_t n, size_t k, size_t at,
                                          const uint32_t *labels, kin_retrieval *out, kin_error *err);
 
-/* The mean silhouette with the cosine distance, -1 to 1, as scikit-learn's silhouette_score(metric="cosine"): 1 when
- * classes are tight and far apart, 0 when they overlap; a vector alone in its class counts 0. labels[n] are below
- * `classes`, and from 2 to n - 1 of them must occur. */
-KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, const uint32_t *labels,
-                                  size_t classes, double *out, kin_error *err);
+/* The mean silhouette, -1 to 1, as scikit-learn's silhouette_score: 1 when classes are tight and far apart, 0 when they
+ * overlap; a vector alone in its class counts 0. labels[n] are below `classes`, and from 2 to n - 1 of them must
+ * occur. Time grows with n * classes for cosines, with n * n for Euclidean distances. */
+KIN_API kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, kin_metric metric,
+                                  const uint32_t *labels, size_t classes, double *out, kin_error *err);
+
+/* The Davies-Bouldin index (Euclidean, on the vectors as they are), as scikit-learn's: 0 is best. Labels as above. */
+KIN_API kin_status kin_davies_bouldin(kin_context *context, const kin_vector_set *set, const uint32_t *labels,
+                                      size_t classes, double *out, kin_error *err);
+
+/* How far two ways to divide n items agree. */
+typedef struct kin_agreement {
+  double nmi;      /* normalised mutual information (arithmetic mean): 0 to 1 */
+  double ari;      /* adjusted Rand index: 1 the same, 0 what chance gives */
+  double accuracy; /* of giving each cluster of `a` the class of `b` that most of it has */
+} kin_agreement;
+/* Labels are any numbers; KIN_NO_CLUSTER is one like others. n >= 1. */
+KIN_API kin_status kin_compare_labels(const uint32_t *a, const uint32_t *b, size_t n, kin_agreement *out,
+                                      kin_error *err);
+
+/* -------------------------------------------------------------- clusters */
+
+#define KIN_NO_CLUSTER UINT32_MAX /* the label of noise */
+
+/* Clusters of a set. Release with kin_clustering_free. */
+typedef struct kin_clustering {
+  size_t n, k;       /* vectors; clusters */
+  uint32_t *labels;  /* [n]: the cluster, or KIN_NO_CLUSTER */
+  float *strength;   /* [n]: of HDBSCAN, how firmly a vector belongs to its cluster, 0 to 1; NULL of others */
+  double inertia;    /* of k-means: summed squared distances to the centres (of vectors at length 1 with cosines) */
+  size_t iterations; /* of k-means, in the start that was kept */
+} kin_clustering;
+KIN_API void kin_clustering_free(kin_clustering *clustering);
+
+/* Zero members take the default. */
+typedef struct kin_kmeans_options {
+  kin_metric metric;     /* cosine: spherical k-means; vectors and centres have length 1 */
+  size_t k;              /* clusters, 1 to n */
+  size_t starts;         /* from other centres each; the one of least inertia is kept; default 4 (mini-batch: 3) */
+  size_t max_iterations; /* default 300 (mini-batch: 100 passes over the set) */
+  double tolerance;      /* stop when the centres move, squared and summed, by less than this share of the vectors'
+                          * variance; default 1e-4, negative: only when no label changes */
+  size_t batch;          /* mini-batch k-means with so many vectors a step; 0: all */
+  uint64_t seed;
+  /* After each iteration; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, size_t start, size_t iteration);
+  void *user;
+} kin_kmeans_options;
+
+/* k-means from k-means++ seeds (chosen among a sample of 256 k vectors, at least 16,384, where there are more). Labels
+ * are of exactly the nearest centre. The same bits from a seed, whatever the threads and the instruction set.
+ * KIN_ERR_ARGUMENT: k above n. */
+KIN_API kin_status kin_kmeans(kin_context *context, const kin_vector_set *set, const kin_kmeans_options *options,
+                              kin_clustering *out, kin_error *err);
+
+typedef struct kin_hdbscan_options {
+  kin_metric metric;
+  size_t min_cluster_size; /* default 5; at least 2 */
+  size_t min_samples;      /* the distance to the so-manieth nearest, itself counted, is a vector's core distance;
+                            * default min_cluster_size */
+  /* The share of the vectors that are connected, 0 to 1; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, double done);
+  void *user;
+} kin_hdbscan_options;
+
+/* HDBSCAN by exact neighbours and an exact minimum spanning tree of mutual reachability, clusters chosen by excess of
+ * mass, as scikit-learn's. Where all vectors are the same they are one cluster. */
+KIN_API kin_status kin_hdbscan(kin_context *context, const kin_vector_set *set, const kin_hdbscan_options *options,
+                               kin_clustering *out, kin_error *err);
+
+typedef enum kin_linkage {
+  KIN_LINKAGE_AVERAGE = 0,
+  KIN_LINKAGE_COMPLETE,
+  KIN_LINKAGE_SINGLE,
+  KIN_LINKAGE_WARD /* on Euclidean distances; with cosines on those of vectors at length 1 */
+} kin_linkage;
+/* "average", "complete", "single" or "ward"; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_linkage_parse(const char *name, kin_linkage *out, kin_error *err);
+
+/* Agglomerative clustering down to k clusters, numbered by their first vectors. Holds n * n / 2 doubles: KIN_ERR_LIMIT
+ * beyond 20,000 vectors. */
+KIN_API kin_status kin_agglomerate(kin_context *context, const kin_vector_set *set, kin_metric metric,
+                                   kin_linkage linkage, size_t k, kin_clustering *out, kin_error *err);
+
+/* One point of the curve that k is chosen by. */
+typedef struct kin_k_score {
+  size_t k;
+  double silhouette, inertia;
+} kin_k_score;
+
+#define KIN_MAX_K_SCORES 32
+
+/* Choose k for k-means: for some k from 2 to at most 64 cluster a sample of at most 4,096 vectors and measure the
+ * silhouette; the greatest wins, the smaller k among equals. scores[KIN_MAX_K_SCORES], *n_scores of them filled. With
+ * fewer than three different vectors k is 1 and there is no score. `options`: metric, seed, starts (default 3) and
+ * on_progress count. */
+KIN_API kin_status kin_choose_k(kin_context *context, const kin_vector_set *set, const kin_kmeans_options *options,
+                                size_t *k, kin_k_score *scores, size_t *n_scores, kin_error *err);
+
+/* What the clusters are like. */
+typedef struct kin_cluster_info {
+  size_t size;
+  double spread;  /* mean distance to the centre (metric's) */
+  double nearest; /* distance of its centre to the nearest other centre; 0 of an only cluster */
+} kin_cluster_info;
+
+/* infos[k], centres[k][dim] (means; with cosines of the vectors at length 1, and of length 1) and distances[n] of each
+ * vector to its own centre (infinite for noise); the last two may be NULL. labels[n] below k or KIN_NO_CLUSTER. */
+KIN_API kin_status kin_describe_clusters(kin_context *context, const kin_vector_set *set, kin_metric metric,
+                                         const uint32_t *labels, size_t k, kin_cluster_info *infos, float *centres,
+                                         double *distances, kin_error *err);
+
+/* For each centre the `top` words that tell it from the others, best first, into out[k][top]: those whose cosine with
+ * it is furthest above their mean cosine with all centres (with one centre, the greatest cosine). words[n][dim] are
+ * texts embedded into the space of the centres; 1 <= top <= n. */
+KIN_API kin_status kin_name_clusters(const float *centres, size_t k, const float *words, size_t n, size_t dim,
+                                     size_t top, size_t *out, kin_error *err);
 
 /* -------------------------------------------------------------- classify */
 

@@ -77,7 +77,7 @@ static size_t source_of(const search *s, size_t row) {
 }
 
 /* What ranks: one less the cosine, or the square of the distance. */
-static double measure(const search *s, size_t row, size_t column) {
+static double measure_pair(const search *s, size_t row, size_t column) {
   const kin_nearest_task *t = s->task;
   const size_t dim = t->set->dim, source = source_of(s, row);
   const float *x = (t->queries ? t->queries : t->set)->values + source * dim, *y = t->set->values + column * dim;
@@ -85,6 +85,15 @@ static double measure(const search *s, size_t row, size_t column) {
   double cosine = exact_dot(x, y, dim) * s->query_inverse[source] * s->inverse[column];
   if (t->as_float) cosine = (double)(float)cosine;
   return 1 - fmax(-1, fmin(1, cosine));
+}
+
+static double ranked_of(const search *s, double distance) {
+  return s->task->metric == KIN_METRIC_EUCLIDEAN ? distance * distance : distance;
+}
+
+static double measure(const search *s, size_t row, size_t column) {
+  const double pair = measure_pair(s, row, column), *core = s->task->core;
+  return core ? fmax(pair, ranked_of(s, fmax(core[source_of(s, row)], core[column]))) : pair;
 }
 
 static double score_of(const search *s, size_t row, double ranked) {
@@ -108,6 +117,7 @@ static void settle(search *s, size_t row) {
   qsort(noted, list->held, sizeof *noted, by_score); /* nearly the right order, so that insertion is short */
   for (size_t i = 0; i < list->held; i++) {
     const kin_near one = {noted[i].column, measure(s, row, noted[i].column)};
+    if (s->task->limit && !(one.distance < ranked_of(s, s->task->limit[row]))) continue;
     size_t at = list->settled < k ? list->settled++ : k;
     for (; at > 0; at--) {
       const kin_near *before = &best[at - 1];
@@ -147,7 +157,7 @@ static void make_room(search *s, size_t row) {
   row_list *list = &s->lists[row];
   candidate *noted = s->candidates + row * s->capacity;
   const size_t k = s->task->k;
-  if (list->settled == 0) {
+  if (list->settled == 0 && !s->task->core) { /* else the nearest needn't be the first */
     select_first(noted, list->held, k);
     const float bar = noted[k - 1].score - 2.001f * s->error[row];
     uint32_t kept = 0;
@@ -155,7 +165,7 @@ static void make_room(search *s, size_t row) {
       if (noted[i].score > bar) noted[kept++] = noted[i];
     list->held = kept, s->bar[row] = bar;
   }
-  if (list->settled || list->held > s->capacity - s->capacity / 4) settle(s, row);
+  if (list->settled || s->task->core || list->held > s->capacity - s->capacity / 4) settle(s, row);
 }
 
 static void note(search *s, size_t row, size_t column, float score) {
@@ -185,40 +195,31 @@ static bool any_wanted_mirrored(const float *scores, const float *bias, float ba
 static void scan_row(search *s, size_t row, const float *scores, size_t first, size_t n, bool both) {
   const float *bias = s->columns.bias + first, own_bias = s->rows->bias[row];
   const size_t self = s->task->queries ? SIZE_MAX : source_of(s, row);
+  const uint32_t *group = s->task->group;
   for (size_t j0 = 0; j0 < n; j0 += CHUNK) {
     if (both ? !any_wanted_mirrored(scores + j0, bias + j0, s->bar[row], s->bar + first + j0, own_bias)
              : !any_wanted(scores + j0, bias + j0, s->bar[row]))
       continue;
     for (size_t j = j0; j < j0 + CHUNK; j++) {
       const size_t column = first + j;
-      if (scores[j] - bias[j] > s->bar[row] && column != self) note(s, row, column, scores[j] - bias[j]);
+      if (scores[j] - bias[j] > s->bar[row] && column != self && (!group || group[column] != group[self]))
+        note(s, row, column, scores[j] - bias[j]);
       if (both && scores[j] - own_bias > s->bar[column]) note(s, column, row, scores[j] - own_bias);
     }
   }
 }
 
-static void multiply(const search *s, size_t row, size_t rows, size_t panel, float *out, size_t ld) {
-  const size_t words = s->columns.words;
-  if (s->frame.bf16)
-    s->task->context->bf16->gemm_tile(rows, words, (const uint16_t *)s->rows->rows + row * 2 * words, 2 * words,
-                                      (const uint16_t *)s->columns.panels + panel * 2 * words * KIN_PANEL, out, ld,
-                                      false);
-  else
-    s->task->context->kernels->gemm_tile(rows, words, (const float *)s->rows->rows + row * words, words,
-                                         (const float *)s->columns.panels + panel * words * KIN_PANEL, KIN_PANEL, out,
-                                         ld, false);
-}
-
 /* Rows [first, end) with a block of columns; `both`: the columns look among the rows too. */
 static void run_blocks(search *s, size_t first, size_t end, size_t column_block, bool both) {
   float scores[KIN_MAX_TILE_ROWS * MOST_ROWS];
-  const size_t most = s->frame.bf16 ? s->task->context->bf16->tile_rows : s->task->context->kernels->tile_rows;
+  const size_t most = kin_nearest_tile_rows(s->task->context, s->frame.bf16);
   const size_t column = column_block * s->block;
   const size_t left = s->columns.padded - column, n = left < s->block ? left : s->block;
   const size_t whole = (n + CHUNK - 1) / CHUNK * CHUNK; /* bias and bar have room for it */
   for (size_t row = first, rows; row < end; row += rows) {
     rows = end - row < most ? end - row : most;
-    for (size_t p = 0; p < n; p += KIN_PANEL) multiply(s, row, rows, (column + p) / KIN_PANEL, scores + p, MOST_ROWS);
+    kin_nearest_multiply(s->task->context, s->frame.bf16, kin_nearest_row(s->rows, row), rows, &s->columns,
+                         column / KIN_PANEL, n / KIN_PANEL, scores, MOST_ROWS);
     for (size_t r = 0; r < rows; r++) {
       for (size_t j = n; j < whole; j++) scores[r * MOST_ROWS + j] = 0;
       scan_row(s, row + r, scores + r * MOST_ROWS, column, whole, both);
@@ -256,6 +257,7 @@ static void finish_row(void *arg, size_t row) {
   search *s = arg;
   settle(s, row);
   kin_near *best = s->task->out + row * s->task->k;
+  for (size_t i = s->lists[row].settled; i < s->task->k; i++) best[i] = (kin_near){SIZE_MAX, INFINITY};
   for (size_t i = 0; s->task->metric == KIN_METRIC_EUCLIDEAN && i < s->task->k; i++)
     best[i].distance = sqrt(best[i].distance);
 }
@@ -278,16 +280,21 @@ static bool run_mirrored(search *s) {
 static void reset(search *s) {
   memset(s->lists, 0, s->rows->n * sizeof *s->lists);
   for (size_t i = 0; i < s->rows->padded + CHUNK; i++) s->bar[i] = i < s->rows->n ? -INFINITY : INFINITY;
-  kin_nearest_bound(s->rows, &s->columns, s->frame.dim, s->error);
+  const kin_nearest_reach reach = kin_nearest_reach_of(&s->columns, s->frame.dim);
+  for (size_t i = 0; i < s->rows->n; i++) s->error[i] = kin_nearest_error(s->rows, i, &reach);
+  for (size_t i = 0; s->task->limit && i < s->rows->n; i++)
+    if (s->task->limit[i] < INFINITY)
+      s->bar[i] = (float)(score_of(s, i, ranked_of(s, s->task->limit[i])) - (double)s->error[i] * 1.001);
 }
 
 static kin_status open_sides(search *s, kin_error *err) {
   const kin_nearest_task *t = s->task;
-  kin_status status =
-      kin_nearest_side_open(t->context, &s->frame, t->set, s->inverse, NULL, t->set->n, true, &s->columns, err);
+  const bool unit = t->metric == KIN_METRIC_COSINE;
+  kin_status status = kin_nearest_side_open(t->context, &s->frame, t->set, unit ? s->inverse : NULL, NULL, t->set->n,
+                                            true, &s->columns, err);
   if (status == KIN_OK && !s->mirrored)
-    status = kin_nearest_side_open(t->context, &s->frame, t->queries ? t->queries : t->set, s->query_inverse, t->chosen,
-                                   t->n_queries, false, &s->own_rows, err);
+    status = kin_nearest_side_open(t->context, &s->frame, t->queries ? t->queries : t->set,
+                                   unit ? s->query_inverse : NULL, t->chosen, t->n_queries, false, &s->own_rows, err);
   s->rows = s->mirrored ? &s->columns : &s->own_rows;
   /* Panels of a block stay in the second-level cache; small sets are cut so that every thread has some. */
   const size_t threads = kin_context_threads(t->context);
@@ -334,7 +341,7 @@ static kin_status run_search(search *s, kin_error *err) {
 }
 
 kin_status kin_nearest_run(const kin_nearest_task *task, kin_error *err) {
-  enum { LEAST_BF16 = 48 }; /* floats below which the products are the least of the work */
+  const bool unit = task->metric == KIN_METRIC_COSINE;
   search s = {.task = task, .mirrored = !task->queries && !task->chosen};
   if (task->set->n > UINT32_MAX)
     return kin_fail(err, KIN_ERR_LIMIT, "%zu vectors are more than neighbours can be found among", task->set->n);
@@ -342,8 +349,9 @@ kin_status kin_nearest_run(const kin_nearest_task *task, kin_error *err) {
   kin_status status = kin_inverse_lengths(task->set, &s.inverse, err);
   s.query_inverse = s.inverse;
   if (status == KIN_OK && task->queries) status = kin_inverse_lengths(task->queries, &s.query_inverse, err);
-  if (status == KIN_OK) status = kin_nearest_frame_open(task->set, s.inverse, task->metric, &s.frame, err);
-  s.frame.bf16 = task->context->bf16 && task->set->dim >= LEAST_BF16;
+  if (status == KIN_OK)
+    status = kin_nearest_frame_open(task->context, task->set, unit ? s.inverse : NULL, task->metric, &s.frame, err);
+  s.frame.bf16 = task->context->bf16 && task->set->dim >= KIN_LEAST_BF16;
   if (status == KIN_OK) status = run_search(&s, err);
   close_sides(&s);
   kin_nearest_frame_close(&s.frame);

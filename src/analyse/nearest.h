@@ -13,8 +13,13 @@ typedef struct kin_nearest_task {
   size_t n_queries;
   kin_metric metric;
   bool as_float; /* cosines are rounded to float before they are ranked; distance is one less it */
-  size_t k;      /* at least 1, and as many must be left for each query */
-  kin_near *out; /* [n_queries][k] */
+  /* For spanning trees, with `chosen`; NULL: not wanted. */
+  const uint32_t *group; /* [set->n]: those of a query's own group are passed over */
+  const double *core;    /* [set->n]: distances count as at least this of either end */
+  const double *limit;   /* [n_queries]: what is at this distance or beyond isn't wanted; where less than k are left,
+                          * the rest have index SIZE_MAX */
+  size_t k;              /* at least 1, and as many must be left for each query */
+  kin_near *out;         /* [n_queries][k] */
 } kin_nearest_task;
 
 /* Checked arguments, finite vectors. */

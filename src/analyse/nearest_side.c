@@ -8,26 +8,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-kin_status kin_nearest_frame_open(const kin_vector_set *set, const double *inverse, kin_metric metric,
-                                  kin_nearest_frame *out, kin_error *err) {
-  const size_t dim = set->dim;
-  *out = (kin_nearest_frame){.metric = metric, .dim = dim, .scale = 1, .mean = calloc(dim, sizeof *out->mean)};
-  if (!out->mean) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a mean of %zu floats", dim);
-  const bool unit = metric == KIN_METRIC_COSINE;
-  for (size_t i = 0; i < set->n; i++)
-    for (size_t j = 0; j < dim; j++)
-      out->mean[j] += (double)set->values[i * dim + j] * (unit ? inverse[i] : 1) / (double)set->n;
-  if (unit) return KIN_OK;
-  double longest = 0;
-  for (size_t i = 0; i < set->n; i++) {
+enum { SLICE = 64, ROWS = 1024 };
+
+typedef struct framing {
+  kin_nearest_frame *frame;
+  const kin_vector_set *set;
+  const double *inverse;
+  double *longest; /* [blocks of ROWS] */
+} framing;
+
+/* Task of the pool: some floats of the mean. */
+static void average_slice(void *arg, size_t slice) {
+  const framing *f = arg;
+  const size_t dim = f->set->dim, first = slice * SLICE, end = first + SLICE < dim ? first + SLICE : dim;
+  double *mean = f->frame->mean;
+  for (size_t i = 0; i < f->set->n; i++) {
+    const double factor = f->inverse ? f->inverse[i] : 1;
+    for (size_t j = first; j < end; j++) mean[j] += (double)f->set->values[i * dim + j] * factor;
+  }
+  for (size_t j = first; j < end; j++) mean[j] /= (double)f->set->n;
+}
+
+/* Task of the pool: the greatest squared length among some rows. */
+static void find_longest(void *arg, size_t block) {
+  const framing *f = arg;
+  const size_t dim = f->set->dim, end = (block + 1) * ROWS < f->set->n ? (block + 1) * ROWS : f->set->n;
+  f->longest[block] = 0;
+  for (size_t i = block * ROWS; i < end; i++) {
     double squares = 0;
     for (size_t j = 0; j < dim; j++) {
-      const double v = (double)set->values[i * dim + j] - out->mean[j];
+      const double v = (double)f->set->values[i * dim + j] - f->frame->mean[j];
       squares += v * v;
     }
-    longest = fmax(longest, squares);
+    f->longest[block] = fmax(f->longest[block], squares);
   }
+}
+
+kin_status kin_nearest_frame_open(kin_context *context, const kin_vector_set *set, const double *inverse,
+                                  kin_metric metric, kin_nearest_frame *out, kin_error *err) {
+  const size_t dim = set->dim, blocks = (set->n + ROWS - 1) / ROWS;
+  *out = (kin_nearest_frame){.metric = metric, .dim = dim, .scale = 1, .mean = calloc(dim, sizeof *out->mean)};
+  framing f = {out, set, inverse, kin_array(blocks, sizeof *f.longest)};
+  if (!out->mean || !f.longest) {
+    free(f.longest);
+    return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a mean of %zu floats", dim);
+  }
+  kin_parallel_for(context->pool, (dim + SLICE - 1) / SLICE, average_slice, &f);
+  double longest = 0;
+  if (metric == KIN_METRIC_EUCLIDEAN) kin_parallel_for(context->pool, blocks, find_longest, &f);
+  for (size_t i = 0; i < blocks && metric == KIN_METRIC_EUCLIDEAN; i++) longest = fmax(longest, f.longest[i]);
   if (longest > 0) out->scale = 1 / sqrt(longest);
+  free(f.longest);
   return KIN_OK;
 }
 
@@ -56,7 +87,7 @@ static void fill_row(const filling *f, size_t i, float *values) {
   const size_t dim = f->frame->dim, from = f->chosen ? f->chosen[i] : i;
   kin_nearest_side *s = f->side;
   const double *mean = f->frame->mean, scale = f->frame->scale;
-  const double factor = f->frame->metric == KIN_METRIC_COSINE ? f->inverse[from] : 1;
+  const double factor = f->inverse ? f->inverse[from] : 1;
   const float *v = f->set->values + from * dim;
   uint16_t *rounded = f->frame->bf16 ? (uint16_t *)s->rows + i * 2 * s->words : NULL;
   float *row = f->frame->bf16 ? values : (float *)s->rows + i * s->words;
@@ -122,21 +153,39 @@ void kin_nearest_side_close(kin_nearest_side *side) {
   free(side->bias), free(side->offset), free(side->length), free(side->lost);
 }
 
+kin_nearest_reach kin_nearest_reach_of(const kin_nearest_side *columns, size_t dim) {
+  kin_nearest_reach reach = {.dim = dim};
+  for (size_t j = 0; j < columns->n; j++) {
+    reach.longest = fmax(reach.longest, (double)columns->length[j]);
+    reach.lost = fmax(reach.lost, (double)columns->lost[j]);
+    reach.bias = fmax(reach.bias, fabs((double)columns->bias[j]));
+  }
+  return reach;
+}
+
 /* x.y - x'y' = (x - x')y + x'(y - y'), at most |x - x'| |y| + |x'| |y - y'|; then the sums of the product, whose
  * terms are at most |x'| |y'| together, and the rounding of bias, score and cosine. */
-void kin_nearest_bound(const kin_nearest_side *rows, const kin_nearest_side *columns, size_t dim, float *error) {
-  double longest = 0, lost = 0, bias = 0;
-  for (size_t j = 0; j < columns->n; j++) {
-    longest = fmax(longest, (double)columns->length[j]);
-    lost = fmax(lost, (double)columns->lost[j]);
-    bias = fmax(bias, fabs((double)columns->bias[j]));
-  }
+float kin_nearest_error(const kin_nearest_side *rows, size_t i, const kin_nearest_reach *reach) {
   const double step = 0x1p-23;
-  for (size_t i = 0; i < rows->n; i++) {
-    const double most = (double)rows->length[i] + (double)rows->lost[i];
-    const double product = most * (longest + lost);
-    const double e = (double)rows->lost[i] * longest + most * lost + (double)(dim + 8) * step * product +
-                     4 * step * (product + bias + 1);
-    error[i] = (float)(e * 1.001);
+  const double lost = (double)rows->lost[i], most = (double)rows->length[i] + lost;
+  const double product = most * (reach->longest + reach->lost);
+  const double e = lost * reach->longest + most * reach->lost + (double)(reach->dim + 8) * step * product +
+                   4 * step * (product + reach->bias + 1);
+  return (float)(e * 1.001);
+}
+
+void kin_nearest_multiply(const kin_context *context, bool bf16, const void *rows, size_t count,
+                          const kin_nearest_side *columns, size_t panel, size_t panels, float *out, size_t ld) {
+  const size_t words = columns->words;
+  for (size_t p = panel; p < panel + panels; p++, out += KIN_PANEL) {
+    const char *b = (const char *)columns->panels + p * words * KIN_PANEL * 4;
+    if (bf16)
+      context->bf16->gemm_tile(count, words, rows, 2 * words, (const uint16_t *)(const void *)b, out, ld, false);
+    else
+      context->kernels->gemm_tile(count, words, rows, words, (const float *)(const void *)b, KIN_PANEL, out, ld, false);
   }
+}
+
+size_t kin_nearest_tile_rows(const kin_context *context, bool bf16) {
+  return bf16 ? context->bf16->tile_rows : context->kernels->tile_rows;
 }

@@ -38,6 +38,7 @@ kin_status kin_measure_retrieval(const kin_neighbour *neighbours, size_t n, size
  * unit vectors, so that no pair is ever looked at. All in double. */
 typedef struct silhouette {
   const kin_vector_set *set;
+  kin_metric metric;
   const double *inverse; /* [n]: to length 1 */
   const uint32_t *labels;
   size_t classes;
@@ -70,6 +71,60 @@ static void measure_one(void *arg, size_t i) {
   if (larger > 1e-14) s->each[i] = (outside - inside) / larger;
 }
 
+/* Of Euclidean distances every pair is looked at: each worker takes every so-manieth vector. */
+typedef struct pairs {
+  silhouette *s;
+  size_t workers;
+  double *sums; /* [workers][classes] */
+} pairs;
+
+static double distance_between(const kin_vector_set *set, size_t a, size_t b) {
+  enum { LANES = 8 };
+  const float *x = set->values + a * set->dim, *y = set->values + b * set->dim;
+  double sums[LANES] = {0}, total = 0;
+  size_t i = 0;
+  for (; i + LANES <= set->dim; i += LANES)
+    for (size_t j = 0; j < LANES; j++) {
+      const double d = (double)x[i + j] - (double)y[i + j];
+      sums[j] += d * d;
+    }
+  for (size_t j = 0; i + j < set->dim; j++) {
+    const double d = (double)x[i + j] - (double)y[i + j];
+    sums[j] += d * d;
+  }
+  for (size_t j = 0; j < LANES; j++) total += sums[j];
+  return sqrt(total);
+}
+
+/* Task of the pool. */
+static void measure_pairs(void *arg, size_t worker) {
+  const pairs *p = arg;
+  silhouette *s = p->s;
+  double *sums = p->sums + worker * s->classes;
+  for (size_t i = worker; i < s->set->n; i += p->workers) {
+    const size_t own = s->labels[i];
+    s->each[i] = 0;
+    if (s->sizes[own] < 2) continue;
+    for (size_t c = 0; c < s->classes; c++) sums[c] = 0;
+    for (size_t j = 0; j < s->set->n; j++)
+      if (j != i) sums[s->labels[j]] += distance_between(s->set, i, j);
+    const double inside = sums[own] / (double)(s->sizes[own] - 1);
+    double outside = INFINITY;
+    for (size_t c = 0; c < s->classes; c++)
+      if (c != own && s->sizes[c] > 0) outside = fmin(outside, sums[c] / (double)s->sizes[c]);
+    if (fmax(inside, outside) > 0) s->each[i] = (outside - inside) / fmax(inside, outside);
+  }
+}
+
+static kin_status measure_all_pairs(kin_context *context, silhouette *s, kin_error *err) {
+  pairs p = {.s = s, .workers = 4 * (size_t)kin_context_threads(context)};
+  p.sums = kin_array(p.workers, s->classes * sizeof *p.sums);
+  if (!p.sums) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu classes", s->classes);
+  kin_parallel_for(context->pool, p.workers, measure_pairs, &p);
+  free(p.sums);
+  return KIN_OK;
+}
+
 static kin_status count_classes(silhouette *s, kin_error *err) {
   size_t n = s->set->n, occurring = 0;
   for (size_t i = 0; i < n; i++) {
@@ -92,22 +147,27 @@ static void sum_classes(silhouette *s) {
 static kin_status measure(kin_context *context, silhouette *s, double *out, kin_error *err) {
   kin_status status = count_classes(s, err);
   if (status != KIN_OK) return status;
-  sum_classes(s);
-  kin_parallel_for(context->pool, s->set->n, measure_one, s);
+  if (s->metric == KIN_METRIC_EUCLIDEAN) {
+    status = measure_all_pairs(context, s, err);
+    if (status != KIN_OK) return status;
+  } else {
+    sum_classes(s);
+    kin_parallel_for(context->pool, s->set->n, measure_one, s);
+  }
   double sum = 0;
   for (size_t i = 0; i < s->set->n; i++) sum += s->each[i];
   *out = sum / (double)s->set->n;
   return KIN_OK;
 }
 
-kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, const uint32_t *labels, size_t classes,
-                          double *out, kin_error *err) {
+kin_status kin_silhouette(kin_context *context, const kin_vector_set *set, kin_metric metric, const uint32_t *labels,
+                          size_t classes, double *out, kin_error *err) {
   if (!context || !labels || !out)
     return kin_fail(err, KIN_ERR_ARGUMENT, "kin_silhouette needs a context, labels and a result");
   double *inverse;
   kin_status status = kin_inverse_lengths(set, &inverse, err);
   if (status != KIN_OK) return status;
-  silhouette s = {.set = set, .inverse = inverse, .labels = labels, .classes = classes};
+  silhouette s = {.set = set, .metric = metric, .inverse = inverse, .labels = labels, .classes = classes};
   s.sizes = calloc(classes ? classes : 1, sizeof *s.sizes);
   s.each = kin_array(set->n, sizeof *s.each);
   size_t floats;

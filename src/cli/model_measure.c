@@ -156,7 +156,8 @@ static kin_status measure_labelled(comparison *c, compared_model *model, const k
   kin_status status = kin_nearest_neighbours(c->session.context, set, NULL, set->n, c->k, nearest, err);
   if (status == KIN_OK) status = kin_measure_retrieval(nearest, set->n, c->k, 1, labels, &model->at_1, err);
   if (status == KIN_OK) status = kin_measure_retrieval(nearest, set->n, c->k, c->k, labels, &model->at_k, err);
-  if (status == KIN_OK) status = kin_silhouette(c->session.context, set, labels, c->n_classes, &model->silhouette, err);
+  if (status == KIN_OK)
+    status = kin_silhouette(c->session.context, set, KIN_METRIC_COSINE, labels, c->n_classes, &model->silhouette, err);
   free(nearest);
   return status;
 }

@@ -63,7 +63,7 @@ static void check_case(kin_context *context, const labelled *c, const json_t *ex
   assert_int_equal(at_1.found, count_of(expected, "found_at_1"));
   assert_int_equal(at_k.found, count_of(expected, "found_at_k"));
   double silhouette;
-  test_assert_ok(kin_silhouette(context, &c->set, c->labels, c->classes, &silhouette, &err), &err);
+  test_assert_ok(kin_silhouette(context, &c->set, KIN_METRIC_COSINE, c->labels, c->classes, &silhouette, &err), &err);
   assert_true(fabs(silhouette - json_real_value(json_object_get(expected, "silhouette"))) < 1e-6);
   free(nearest);
 }
@@ -121,7 +121,7 @@ static void test_same_bits(void **state) {
   for (size_t i = 0; i < 3; i++) {
     kin_context *context = open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
     test_assert_ok(kin_nearest_neighbours(context, &set, NULL, MANY, NEAREST, i ? other : first, &err), &err);
-    test_assert_ok(kin_silhouette(context, &set, labels, CLASSES, &silhouettes[i], &err), &err);
+    test_assert_ok(kin_silhouette(context, &set, KIN_METRIC_COSINE, labels, CLASSES, &silhouettes[i], &err), &err);
     kin_context_close(context);
     for (size_t j = 0; i > 0 && j < (size_t)MANY * NEAREST; j++) {
       assert_int_equal(first[j].index, other[j].index);
@@ -274,15 +274,18 @@ static void test_silhouette_ends(void **state) {
   /* Two classes at right angles: the best there is. All the same: nothing. A vector of zeros is at 1 from all, so
    * its neighbours' inside distance is 1 too. */
   const float apart[] = {1, 0, 3, 0, 0, 1, 0, 2};
-  test_assert_ok(kin_silhouette(context, &(kin_vector_set){apart, 4, 2}, (const uint32_t[]){0, 0, 1, 1}, 2, &out, &err),
+  test_assert_ok(kin_silhouette(context, &(kin_vector_set){apart, 4, 2}, KIN_METRIC_COSINE,
+                                (const uint32_t[]){0, 0, 1, 1}, 2, &out, &err),
                  &err);
   assert_true(out == 1);
   const float same[] = {1, 2, 1, 2, 2, 4, 3, 6};
-  test_assert_ok(kin_silhouette(context, &(kin_vector_set){same, 4, 2}, (const uint32_t[]){0, 5, 0, 5}, 6, &out, &err),
+  test_assert_ok(kin_silhouette(context, &(kin_vector_set){same, 4, 2}, KIN_METRIC_COSINE,
+                                (const uint32_t[]){0, 5, 0, 5}, 6, &out, &err),
                  &err);
   assert_true(out == 0);
   const float zeros[] = {1, 0, 0, 0, 0, 1, 0, 2};
-  test_assert_ok(kin_silhouette(context, &(kin_vector_set){zeros, 4, 2}, (const uint32_t[]){0, 0, 1, 1}, 2, &out, &err),
+  test_assert_ok(kin_silhouette(context, &(kin_vector_set){zeros, 4, 2}, KIN_METRIC_COSINE,
+                                (const uint32_t[]){0, 0, 1, 1}, 2, &out, &err),
                  &err);
   assert_true(out == 0.5);
   kin_context_close(context);
@@ -315,9 +318,12 @@ static void test_bad_arguments(void **state) {
                     KIN_ERR_MISMATCH, &err, "1 floats among vectors of 2");
   test_assert_error(kin_center(values, 3, 2, &err), argument, &err, "finite");
   test_assert_error(kin_measure_retrieval(out, 2, 1, 2, labels, &retrieval, &err), argument, &err, "1 to 1");
-  test_assert_error(kin_silhouette(context, &bad, labels, 3, &silhouette, &err), argument, &err, "finite");
-  test_assert_error(kin_silhouette(context, &good, labels, 1, &silhouette, &err), argument, &err, "class 1 of 1");
-  test_assert_error(kin_silhouette(context, &good, labels, 2, &silhouette, &err), argument, &err, "2 to 1 classes");
+  test_assert_error(kin_silhouette(context, &bad, KIN_METRIC_COSINE, labels, 3, &silhouette, &err), argument, &err,
+                    "finite");
+  test_assert_error(kin_silhouette(context, &good, KIN_METRIC_COSINE, labels, 1, &silhouette, &err), argument, &err,
+                    "class 1 of 1");
+  test_assert_error(kin_silhouette(context, &good, KIN_METRIC_COSINE, labels, 2, &silhouette, &err), argument, &err,
+                    "2 to 1 classes");
   test_assert_ok(kin_nearest_neighbours(context, &good, far, 0, 1, out, &err), &err);
   kin_context_close(context);
 }
