@@ -256,23 +256,33 @@ void cli_vectors_options_free(cli_vectors_options *options) {
 
 /* ------------------------------------------------------------------- texts */
 
+bool cli_vectors_has_texts(cli_vectors *v) {
+  const kin_model_info *info = &v->session.info;
+  if (v->session.model && info->has_text && info->dim == v->set.dim) return true;
+  if (!v->text_model_name) return false;
+  char *dir = NULL;
+  kin_model *model = NULL;
+  const kin_model_options options = {.precision = v->session.precision};
+  if (kin_hub_find(v->text_model_name, NULL, &dir, NULL) == KIN_OK &&
+      kin_model_open_with(v->session.context, dir, &options, &model, NULL) == KIN_OK) {
+    kin_model_close(v->session.model);
+    v->session.model = model;
+    kin_model_get_info(model, &v->session.info);
+  }
+  free(dir);
+  return model && info->has_text && info->dim == v->set.dim;
+}
+
 int cli_vectors_embed_texts(cli_vectors *v, const char *const *texts, size_t n, float *out) {
-  cli_session session = {.context = v->session.context, .precision = v->session.precision};
-  const bool own = v->session.model && v->session.info.has_text && v->session.info.dim == v->set.dim;
-  int status = own ? CLI_OK : cli_open_model(v->text_model_name, KIN_POOLING_DEFAULT, &session);
-  const kin_model_info *info = own ? &v->session.info : &session.info;
-  if (status == CLI_OK && (!info->has_text || info->dim != v->set.dim)) {
-    if (info->has_text)
-      cli_error("%s gives vectors of %zu floats, not %zu", v->text_model_name, info->dim, v->set.dim);
-    else
-      cli_error("%s has no text tower to compare words with", v->text_model_name);
-    status = CLI_FAILED;
+  if (!cli_vectors_has_texts(v)) {
+    cli_error("%s has no text tower whose vectors are of %zu floats: no words can be compared with these",
+              v->text_model_name ? v->text_model_name
+              : v->model_name    ? v->model_name
+                                 : "no --model was given, which",
+              v->set.dim);
+    return CLI_FAILED;
   }
   kin_error err;
   const kin_embed_options options = {.role = KIN_TEXT_QUERY};
-  if (status == CLI_OK &&
-      kin_embed_texts(own ? v->session.model : session.model, texts, n, &options, out, &err) != KIN_OK)
-    status = cli_failed(&err);
-  kin_model_close(session.model);
-  return status;
+  return kin_embed_texts(v->session.model, texts, n, &options, out, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
 }

@@ -69,8 +69,10 @@ int cli_vectors_read(const cli_command *command, const cli_common *common, const
 void cli_vectors_close(cli_vectors *vectors);
 void cli_vectors_options_free(cli_vectors_options *options);
 
-/* Embed texts that are to be compared with the vectors, as queries, into out[n][set.dim]; needs text_model_name.
- * Prints its error and returns an exit status. */
+/* Whether texts can be compared with the vectors; opens the model that it takes, quietly. */
+bool cli_vectors_has_texts(cli_vectors *vectors);
+/* Embed such texts, as queries, into out[n][set.dim]; says so where there can be none. Prints its error and returns an
+ * exit status. */
 int cli_vectors_embed_texts(cli_vectors *vectors, const char *const *texts, size_t n, float *out);
 
 /* A class by the folder of a file: the first folder below the root that it was found under, or, where it lies in the

@@ -67,9 +67,10 @@ def main():
     moons, of_moons = make_moons(180, noise=0.06, random_state=1)
     moons = np.round(np.vstack([moons, np.random.default_rng(2).uniform(-2, 3, (20, 2))]), 4)
     cases = {
-        # Whole numbers have equal distances, which scikit-learn itself joins in an order that the rows decide.
-        "digits": case(digits.data[:300], digits.target[:300], 10, [("cosine", 4, 3)]),
-        "blobs": case(blobs, of_blobs, 5, [("euclidean", 5, 5), ("euclidean", 8, 1), ("cosine", 6, 4)]),
+        # No HDBSCAN of whole numbers: they have equal distances, which scikit-learn itself joins in an order that
+        # depends on that of the rows (ARI 0.975 to 1 with itself).
+        "digits": case(digits.data[:300], digits.target[:300], 10, []),
+        "blobs": case(blobs, of_blobs, 5, [("euclidean", 5, 5), ("euclidean", 8, 1), ("cosine", 10, 6)]),
         "moons": case(moons, np.append(of_moons, [2] * 20), 3, [("euclidean", 10, 5), ("euclidean", 5, 10)])}
     cases["blobs"]["agglomerative"] = agglomerate(np.asarray(blobs, np.float32).astype(np.float64), 5)
     cases["moons"]["agglomerative"] = {
