@@ -1,9 +1,11 @@
 /* Words in a store: what finds what, and that the indices follow every change. */
+#include "base/json.h"
 #include "fake_encoder.h"
 #include "store/words.h"
 #include "support.h"
 #include "text/buffer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,8 +137,7 @@ static void test_expressions(void **state) {
   assert_expression("\"\"", NULL);
   assert_expression("  ... !", NULL);
   /* Nothing is FTS5's syntax. */
-  assert_expression("NEAR(a b) AND path:c* - ^d",
-                    "\"near\" OR \"a\" OR \"b\" OR \"and\" OR \"path:c\" OR \"d\"");
+  assert_expression("NEAR(a b) AND path:c* - ^d", "\"near\" OR \"a\" OR \"b\" OR \"and\" OR \"path:c\" OR \"d\"");
   assert_expression("צה\"ל", "\"צה\" OR \"ל\"");
   kin_bytes many = {0};
   char *expression;
@@ -294,6 +295,46 @@ static void test_a_document_of_two_collections_is_found_once(void **state) {
   assert_whole(f);
 }
 
+/* ------------------------------------------------------------------------------ BM25 */
+
+static void assert_scores(fixture *f, const json_t *reference) {
+  kin_word_match *matches;
+  size_t n;
+  const json_t *scores = json_object_get(reference, "scores");
+  const char *query = json_string_value(json_object_get(reference, "query"));
+  test_assert_ok(kin_words_find(f->store, query, 0, &matches, &n, &f->err), &f->err);
+  assert_int_equal(n, json_object_size(scores));
+  for (size_t i = 0; i < n; i++) {
+    char key[24];
+    snprintf(key, sizeof key, "%lld", (long long)matches[i].item - 1); /* items are numbered in the order of names */
+    double expected = json_number_value(json_object_get(scores, key));
+    if (fabs((double)matches[i].score - expected) > 1e-5 * expected)
+      fail_msg("\"%s\", document %s: %g instead of %g", query, key, (double)matches[i].score, expected);
+  }
+  free(matches);
+}
+
+static void test_scores_are_rank_bm25s(void **state) {
+  fixture *f = *state;
+  char *lines[1024];
+  size_t n = test_read_lines("tests/data/words/bm25.jsonl", lines, 1024), queries = 0;
+  fake_encoder_take_texts(&f->texts, 1000);
+  open_store(f);
+  for (size_t i = 0; i < n; i++) {
+    json_t *object;
+    test_assert_ok(kin_json_parse(lines[i], strlen(lines[i]), "bm25.jsonl", &object, &f->err), &f->err);
+    const char *text = json_string_value(json_object_get(object, "document"));
+    char name[24];
+    snprintf(name, sizeof name, "%04zu.txt", i);
+    if (text) put(f, name, text);
+    if (!text && !queries++) update(f, &f->texts);
+    if (!text) assert_scores(f, object);
+    json_decref(object);
+    free(lines[i]);
+  }
+  assert_true(queries >= 8);
+}
+
 /* ------------------------------------------------------------------------- schema 2 */
 
 /* As kindred wrote it before there were full-text indices. */
@@ -362,6 +403,7 @@ int main(void) {
                                      TEST(test_given_captions_stay),
                                      TEST(test_passages_follow_their_documents),
                                      TEST(test_a_document_of_two_collections_is_found_once),
+                                     TEST(test_scores_are_rank_bm25s),
                                      TEST(test_stores_of_schema_2_go_on)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
