@@ -9,7 +9,6 @@ each abstract judged by the people who asked). Every other question is for devel
 on those alone, and the figures that count are those of the other half. Whatever was judged 1 to 4 counts as relevant.
 """
 import argparse
-import json
 import math
 import os
 import pathlib
@@ -44,22 +43,22 @@ def ndcg(found, relevant, depth=10):
     return gain / sum(1 / math.log2(i + 2) for i in range(min(depth, len(relevant))))
 
 
-class Search:
-    def __init__(self, binary, model, documents, folder):
-        self.binary, self.store = binary, folder / "kindred.db"
-        texts = folder / "texts"
-        texts.mkdir()
-        for number, fields in documents:
-            (texts / f"{number}.txt").write_text(fields.get("T", "") + "\n\n" + fields.get("W", "") + "\n")
-        self.run("index", "-q", "--model", model, str(texts))
-
-    def run(self, *arguments):
-        return subprocess.run([str(self.binary), arguments[0], "--store", str(self.store), *arguments[1:]], check=True,
-                              stdout=subprocess.PIPE).stdout
-
-    def __call__(self, query, *options):
-        out = self.run("search", "--json", "--group", "file", "-n", "10", *options, "--", query)
-        return [int(pathlib.Path(hit["path"]).stem) for hit in json.loads(out)["results"]]
+def search(options, documents, queries, folder):
+    """found[way][query]: the numbers of the 10 best documents."""
+    texts, store = folder / "texts", folder / "kindred.db"
+    texts.mkdir(exist_ok=True)
+    for number, fields in documents:
+        path, text = texts / f"{number}.txt", fields.get("T", "") + "\n\n" + fields.get("W", "") + "\n"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    subprocess.run([options.build / "kindred", "index", "-q", "--store", store, "--model", options.model, texts], check=True)
+    out = subprocess.run([options.build / "bench/bench-hybrid", store, options.model, *map(str, WEIGHTS)], check=True, text=True,
+                         input="".join(query + "\n" for query in queries), stdout=subprocess.PIPE).stdout
+    found = {}
+    for line in out.splitlines():
+        number, way, *names = line.split("\t")
+        found.setdefault(way, {})[int(number)] = [int(pathlib.Path(name).stem) for name in names]
+    return found
 
 
 def better(scores, than, rounds=10000):
@@ -76,6 +75,7 @@ def mean(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, help="keep the store here, to go on with it another time")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--model", default=str(pathlib.Path(
         os.environ.get("KINDRED_CACHE") or os.path.expanduser("~/.cache/kindred")) / "minilm"))
@@ -83,26 +83,21 @@ def main():
     relevant = judgements(options.collection / "cranqrel")
     # The judgements count the questions, whatever number each has.
     questions = [(i, fields["W"]) for i, (_, fields) in enumerate(records(options.collection / "cran.qry"), 1) if i in relevant]
-    halves = {"development": questions[0::2], "test": questions[1::2]}
+    documents = list(records(options.collection / "cran.all.1400"))
     with tempfile.TemporaryDirectory() as folder:
-        documents = list(records(options.collection / "cran.all.1400"))
-        search = Search(options.build / "kindred", options.model, documents, pathlib.Path(folder))
-
-        def evaluate(half, *how):
-            return [ndcg(search(text, *how), relevant[number]) for number, text in halves[half]]
-
-        weights = {weight: mean(evaluate("development", "--hybrid", "--weight", str(weight))) for weight in WEIGHTS}
-        best = max(weights, key=weights.get)
-        ways = {"BM25": ["--bm25"], "vectors": [], "hybrid, by rank": ["--hybrid"],
-                f"hybrid, --weight {best}": ["--hybrid", "--weight", str(best)]}
-        results = {way: {half: evaluate(half, *how) for half in halves} for way, how in ways.items()}
-    print(f"{len(documents)} documents; {len(halves['development'])} questions for development, {len(halves['test'])} for the test")
-    print("weight on development: " + ", ".join(f"{w} {v:.3f}" for w, v in weights.items()))
+        if options.work:
+            options.work.mkdir(exist_ok=True)
+        found = search(options, documents, [text for _, text in questions], options.work or pathlib.Path(folder))
+    scores = {way: [ndcg(lists[i], relevant[number]) for i, (number, _) in enumerate(questions)] for way, lists in found.items()}
+    weights = {weight: mean(scores[str(weight)][0::2]) for weight in WEIGHTS}
+    best = max(weights, key=weights.get)
+    print(f"{len(documents)} documents, {len(questions[0::2])} questions for development, {len(questions[1::2])} for the test")
+    print("weights on development: " + ", ".join(f"{weight} {value:.3f}" for weight, value in weights.items()))
     print(f"{'nDCG@10':24} {'development':>12} {'test':>8}   P(at least the better single)")
-    single = max((results["BM25"]["test"], results["vectors"]["test"]), key=mean)
-    for way, scores in results.items():
-        line = f"{way:24} {mean(scores['development']):12.3f} {mean(scores['test']):8.3f}"
-        print(line + (f"   {better(scores['test'], single):.3f}" if way.startswith("hybrid") else ""))
+    single = max((scores["bm25"][1::2], scores["vectors"][1::2]), key=mean)
+    for way, name in (("bm25", "BM25"), ("vectors", "vectors"), ("rank", "hybrid, by rank"), (str(best), f"hybrid, --weight {best}")):
+        line = f"{name:24} {mean(scores[way][0::2]):12.3f} {mean(scores[way][1::2]):8.3f}"
+        print(line if way in ("bm25", "vectors") else line + f"   {better(scores[way][1::2], single):.3f}")
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ static bool is_letter(kin_word_class class) {
 
 /* Whether a character of class `middle`, from `at` on, joins `before` with what follows it. */
 static bool joins(const scanner *s, kin_word_class before, kin_word_class middle, size_t at) {
-  bool apostrophe = s->text[at] == '\'';
+  bool apostrophe = at < s->size && s->text[at] == '\'';
   next_whole(s, &at);
   kin_word_class after = next_class(s, &at);
   switch (middle) {
@@ -213,7 +213,7 @@ static size_t emoji_end(const scanner *s, kin_word_class class, size_t at) {
     next_whole(s, &next);
     return next_whole(s, &next) == KIN_WORD_REGIONAL ? next : at;
   }
-  if (!strchr("0123456789#*", s->text[at])) return at;
+  if (!s->text[at] || !strchr("0123456789#*", s->text[at])) return at;
   uint32_t c = 0;
   for (next = at + 1; next < s->size && c != KEYCAP;) {
     c = kin_utf8_next(s->text, &next);
