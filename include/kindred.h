@@ -140,6 +140,10 @@ KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_err
 typedef struct kin_model_options {
   kin_pooling pooling; /* DINOv2 alone has the choice; it is part of the model's id */
   kin_precision precision;
+  /* A folder for files of packed weights, about as large as the model: the first opening leaves one there, later ones
+   * map it, which takes no time but for what is read of it. NULL: none. A file is used only for the very files that it
+   * was made from, by their sizes and times. */
+  const char *packed_folder;
 } kin_model_options;
 
 /* Open the model in directory `dir`: transformers' layout of CLIP or DINOv2 (config.json,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -30,13 +31,32 @@ int cli_open_context(const cli_common *common, cli_session *out) {
   return kin_context_open(&options, &out->context, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
+/* Where opened models leave their packed weights: $KINDRED_PACKED ("off": nowhere), else below $XDG_CACHE_HOME or
+ * ~/.cache. NULL: there is no such place. Free with free(). */
+static char *packed_folder(void) {
+  const char *given = getenv("KINDRED_PACKED"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  char *path = NULL;
+  if (given && *given)
+    path = strcmp(given, "off") ? strdup(given) : NULL;
+  else if ((cache && *cache) || (home && *home))
+    path = cache && *cache ? kin_format("%s/kindred/packed", cache) : kin_format("%s/.cache/kindred/packed", home);
+  for (char *slash = path ? strchr(path + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    mkdir(path, 0777);
+    *slash = '/';
+  }
+  if (path) mkdir(path, 0777);
+  return path;
+}
+
 int cli_open_model(const char *name, kin_pooling pooling, cli_session *session) {
   kin_error err;
   char *dir = NULL;
   kin_status status = kin_hub_find(name, NULL, &dir, &err);
-  kin_model_options options = {.pooling = pooling, .precision = session->precision};
+  char *packed = packed_folder();
+  kin_model_options options = {.pooling = pooling, .precision = session->precision, .packed_folder = packed};
   if (status == KIN_OK) status = kin_model_open_with(session->context, dir, &options, &session->model, &err);
-  free(dir);
+  free(dir), free(packed);
   if (status != KIN_OK) return cli_failed(&err);
   kin_model_get_info(session->model, &session->info);
   return CLI_OK;

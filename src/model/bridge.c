@@ -213,8 +213,8 @@ static kin_status describe(kin_model *model, const kin_model *image, kin_model *
 
 static kin_status configure(kin_model *model, const kin_model_source *dir, kin_error *err) {
   side *image = calloc(1, sizeof *image), *text = calloc(1, sizeof *text);
-  model->image = (kin_image_tower){image, encode_images, close_side};
-  model->text = (kin_text_tower){text, encode_tokens, close_side};
+  model->image = (kin_image_tower){image, encode_images, NULL, close_side};
+  model->text = (kin_text_tower){text, encode_tokens, NULL, close_side};
   if (!image || !text) return kin_fail(err, KIN_ERR_MEMORY, "no memory to open %s", dir->path);
   if (dir->precision != KIN_PRECISION_FP32)
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: a bridge runs in fp32 alone", dir->path);

@@ -102,7 +102,7 @@ static kin_status configure(kin_model *model, const kin_model_source *dir, kin_e
 static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_loader *l) {
   kin_vision_transformer *v = calloc(1, sizeof *v);
   if (!v) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for an image tower");
-  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_close};
+  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_visit, kin_vision_close};
   kin_status status = read_vision(dir, v, l->err);
   if (status != KIN_OK) return status;
   v->dim = model->info.dim;
@@ -113,7 +113,7 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
 static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_loader *l) {
   kin_text_transformer *t = calloc(1, sizeof *t);
   if (!t) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for a text tower");
-  model->text = (kin_text_tower){t, kin_text_encode, kin_text_close};
+  model->text = (kin_text_tower){t, kin_text_encode, kin_text_visit, kin_text_close};
   kin_status status = read_text(dir, t, l->err);
   if (status != KIN_OK) return status;
   t->dim = model->info.dim;

@@ -133,6 +133,7 @@ static bool interpolate_positions(const float *from, size_t from_grid, float *to
 static void load_prefix(kin_loader *l, kin_vision_transformer *v, const float *positions) {
   size_t width = v->stack.width, registers = v->prefix_tokens - 1;
   float *class_token = NULL, *others = NULL;
+  if (l->status != KIN_OK) return;
   v->prefix = kin_alloc_aligned(v->prefix_tokens * width * sizeof *v->prefix);
   if (l->status == KIN_OK && !v->prefix) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for tokens");
   kin_load_floats(l, 3, (const size_t[]){1, 1, width}, &class_token, "embeddings.cls_token");
@@ -147,9 +148,9 @@ static void load_prefix(kin_loader *l, kin_vision_transformer *v, const float *p
 static void load_positions(kin_loader *l, kin_vision_transformer *v, const float *positions, size_t trained_grid,
                            bool antialias) {
   size_t width = v->stack.width;
+  if (l->status != KIN_OK) return;
   v->positions = kin_alloc_aligned(v->grid * v->grid * width * sizeof *v->positions);
   bool done = v->positions != NULL;
-  if (l->status != KIN_OK) return;
   if (done && v->grid == trained_grid)
     memcpy(v->positions, positions + width, v->grid * v->grid * width * sizeof *positions);
   else
@@ -160,7 +161,7 @@ static void load_positions(kin_loader *l, kin_vision_transformer *v, const float
 static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_loader *l) {
   kin_vision_transformer *v = calloc(1, sizeof *v);
   if (!v) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for an image tower");
-  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_close};
+  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_visit, kin_vision_close};
   size_t trained_grid;
   bool final;
   kin_status status = read_config(model, dir, v, &trained_grid, &final, l->err);

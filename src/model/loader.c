@@ -85,7 +85,7 @@ void kin_load_matrix(kin_loader *l, size_t rank, const size_t *shape, size_t n, 
 
 void kin_load_transposed(kin_loader *l, size_t n, size_t k, kin_linear *out, const char *name, ...) {
   FORMAT_NAME(full, name);
-  float *weights = NULL, *rows = kin_alloc_aligned(n * k * sizeof *rows);
+  float *weights = NULL, *rows = l->status == KIN_OK ? kin_alloc_aligned(n * k * sizeof *rows) : NULL;
   if (l->status == KIN_OK && !rows) l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for %s", full);
   load_named(l, 2, (const size_t[]){k, n}, &weights, full);
   for (size_t i = 0; l->status == KIN_OK && i < n; i++)
@@ -115,10 +115,4 @@ void kin_linear_free(kin_linear *p) {
   kin_free_aligned(p->bias);
   kin_free_aligned(p->multiply), kin_free_aligned(p->add);
   *p = (kin_linear){0};
-}
-
-void kin_norm_free(kin_norm *p) {
-  kin_free_aligned(p->weight);
-  kin_free_aligned(p->bias);
-  *p = (kin_norm){0};
 }

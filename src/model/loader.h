@@ -56,10 +56,13 @@ void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm);
  * levels themselves, which need no rounding (scale 1, zero 0). */
 void kin_load_int8_pixels(kin_loader *l, kin_linear *p, size_t area, const float *normalise);
 
+/* The status of a loader for a tower that will be taken from packed weights: nothing is read, and what would have been
+ * stays as it was. */
+#define KIN_LOAD_NOTHING ((kin_status)1000)
+
 /* exp of the tensor logit_scale, which has one element. */
 kin_status kin_load_logit_scale(const kin_weights *weights, double *out, kin_error *err);
 
 void kin_linear_free(kin_linear *p);
-void kin_norm_free(kin_norm *p);
 
 #endif

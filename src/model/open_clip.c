@@ -225,7 +225,7 @@ static kin_status configure(kin_model *model, const kin_model_source *dir, kin_e
 static kin_status load_resnet(kin_model *model, const kin_model_source *dir, kin_loader *l) {
   kin_resnet *r = calloc(1, sizeof *r);
   if (!r) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for an image tower");
-  model->image = (kin_image_tower){r, kin_resnet_encode, kin_resnet_close};
+  model->image = (kin_image_tower){r, kin_resnet_encode, kin_resnet_visit, kin_resnet_close};
   kin_status status = read_resnet(dir, r, l->err);
   if (status != KIN_OK) return status;
   r->dim = model->info.dim;
@@ -237,7 +237,7 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
   if (is_resnet(dir)) return load_resnet(model, dir, l);
   kin_vision_transformer *v = calloc(1, sizeof *v);
   if (!v) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for an image tower");
-  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_close};
+  model->image = (kin_image_tower){v, kin_vision_encode, kin_vision_visit, kin_vision_close};
   kin_status status = read_vision(dir, v, l->err);
   if (status != KIN_OK) return status;
   v->dim = model->info.dim;
@@ -248,7 +248,7 @@ static kin_status load_image(kin_model *model, const kin_model_source *dir, kin_
 static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_loader *l) {
   kin_text_transformer *t = calloc(1, sizeof *t);
   if (!t) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for a text tower");
-  model->text = (kin_text_tower){t, kin_text_encode, kin_text_close};
+  model->text = (kin_text_tower){t, kin_text_encode, kin_text_visit, kin_text_close};
   kin_status status = read_text(dir, t, l->err);
   if (status != KIN_OK) return status;
   t->dim = model->info.dim;

@@ -1,5 +1,5 @@
 /* Opening a model directory: which layout it has, its towers read side by side, and what it tells of itself. */
-#include "model/tower.h"
+#include "model/packed_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,13 +229,16 @@ static void run_task(void *arg, size_t i) {
   }
 }
 
-static kin_status load_towers(kin_model *model, const kin_model_source *dir, const kin_layout *layout, kin_error *err) {
+/* `file` NULL: read everything; else only what it doesn't have. */
+static kin_status load_towers(kin_model *model, const kin_model_source *dir, const kin_layout *layout,
+                              const kin_packed_file *file, kin_error *err) {
   load l = {.model = model, .dir = dir, .layout = layout};
   if (layout->load_image) l.tasks[l.count++].kind = LOAD_IMAGE;
   if (layout->load_text) l.tasks[l.count++].kind = LOAD_TEXT;
   if (layout->load_text && !model->tokenizer) l.tasks[l.count++].kind = LOAD_TOKENIZER;
-  l.tasks[l.count++].kind = HASH;
+  if (!file) l.tasks[l.count++].kind = HASH;
   for (size_t i = 0; i < l.count; i++) {
+    l.tasks[i].loader.status = file ? KIN_LOAD_NOTHING : KIN_OK;
     l.tasks[i].loader.weights = dir->weights;
     l.tasks[i].loader.bf16 = dir->precision == KIN_PRECISION_BF16;
     l.tasks[i].loader.int8 = dir->precision == KIN_PRECISION_INT8;
@@ -243,7 +246,7 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
   kin_parallel_for(model->context->pool, l.count, run_task, &l);
   for (size_t i = 0; i < l.count; i++) {
     const task *t = &l.tasks[i];
-    if (t->loader.status != KIN_OK) {
+    if (t->loader.status != KIN_OK && t->loader.status != KIN_LOAD_NOTHING) {
       if (err) *err = t->err;
       return t->loader.status;
     }
@@ -251,6 +254,50 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
     model->info.memory_bytes += t->loader.bytes;
   }
   return KIN_OK;
+}
+
+static void visit_towers(kin_model *model, kin_visitor *v) {
+  if (model->image.visit) model->image.visit(model->image.self, v);
+  if (model->text.visit) model->text.visit(model->text.self, v);
+}
+
+static void close_towers(kin_model *model) {
+  if (!model->packed.data) visit_towers(model, &(kin_visitor){.kind = KIN_VISIT_FREE});
+  if (model->image.close) model->image.close(model->image.self);
+  if (model->text.close) model->text.close(model->text.self);
+  kin_map_close(&model->packed);
+  model->image = (kin_image_tower){0}, model->text = (kin_text_tower){0};
+}
+
+/* Take the towers' memory from `file`, whose mapping passes to the model. */
+static kin_status attach_towers(kin_model *model, const kin_model_source *dir, const kin_layout *layout,
+                                kin_packed_file *file, kin_error *err) {
+  kin_status status = load_towers(model, dir, layout, file, err);
+  kin_visitor v = {.kind = KIN_VISIT_ATTACH, .entries = file->entries, .n = file->n, .map = (uint8_t *)file->map.data};
+  if (status == KIN_OK) visit_towers(model, &v);
+  if (status == KIN_OK && (v.failed || v.next != v.n))
+    status = kin_fail(err, KIN_ERR_FORMAT, "%s: its packed weights are damaged", dir->path);
+  model->packed = file->map, file->map = (kin_map){0};
+  memcpy(model->info.id, file->id, sizeof file->id);
+  model->info.parameters = file->parameters, model->info.memory_bytes = file->memory_bytes;
+  return status;
+}
+
+static kin_status open_towers(kin_model *model, const kin_model_source *dir, const kin_layout *layout,
+                              const char *folder, kin_error *err) {
+  kin_packed_file file;
+  const kin_tokenizer *before = model->tokenizer;
+  if (folder && kin_packed_file_open(folder, dir, &file)) {
+    kin_status status = attach_towers(model, dir, layout, &file, NULL);
+    kin_packed_file_close(&file);
+    if (status == KIN_OK) return status;
+    close_towers(model);
+    if (!before) kin_tokenizer_close(model->tokenizer), model->tokenizer = NULL;
+  }
+  kin_status status = load_towers(model, dir, layout, NULL, err);
+  bool whole = (!layout->load_image || model->image.visit) && (!layout->load_text || model->text.visit);
+  if (status == KIN_OK && folder && whole) kin_packed_file_save(folder, dir, model);
+  return status;
 }
 
 /* ----------------------------------------------------------------- opening */
@@ -268,7 +315,8 @@ static kin_status check_vocabulary(const kin_model *model, const kin_model_sourc
                   dir->path, kin_tokenizer_vocabulary(model->tokenizer) - 1, model->info.vocabulary);
 }
 
-static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_layout *layout, kin_error *err) {
+static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_layout *layout, const char *packed,
+                             kin_error *err) {
   kin_status status = KIN_OK;
   kin_weights *weights = NULL;
   if (dir->pooling != KIN_POOLING_DEFAULT && !layout->pools)
@@ -281,7 +329,7 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_
   dir->weights = weights;
   if (status == KIN_OK) status = layout->configure(model, dir, err);
   if (status == KIN_OK) status = check_image_size(model, dir, err);
-  if (status == KIN_OK) status = load_towers(model, dir, layout, err);
+  if (status == KIN_OK) status = open_towers(model, dir, layout, packed, err);
   if (status == KIN_OK) status = check_vocabulary(model, dir, err);
   kin_weights_close(weights);
   if (status != KIN_OK) return status;
@@ -314,7 +362,7 @@ kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_
   model->info.precision = precision;
   status = read_configs(dir, configs, err);
   if (status == KIN_OK) status = pick_layout(&source, configs, &layout, err);
-  if (status == KIN_OK) status = read_model(model, &source, layout, err);
+  if (status == KIN_OK) status = read_model(model, &source, layout, o.packed_folder, err);
   configs_free(configs);
   if (status == KIN_OK)
     *out = model;
@@ -329,8 +377,7 @@ kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out
 
 void kin_model_close(kin_model *model) {
   if (!model) return;
-  if (model->image.close) model->image.close(model->image.self);
-  if (model->text.close) model->text.close(model->text.self);
+  close_towers(model);
   kin_tokenizer_close(model->tokenizer);
   for (size_t i = 0; i <= KIN_TEXT_DOCUMENT; i++) free(model->prompts[i]);
   free(model->dir);

@@ -304,22 +304,28 @@ kin_status kin_resnet_encode(void *self, const kin_context *context, const uint8
   return KIN_OK;
 }
 
+void kin_resnet_visit(void *self, kin_visitor *v) {
+  kin_resnet *r = self;
+  size_t width = 32 * r->width;
+  for (size_t i = 0; i < 3; i++) kin_visit_linear(v, &r->stem[i]);
+  for (size_t stage = 0; stage < KIN_RESNET_STAGES; stage++)
+    for (size_t i = 0; r->bottlenecks[stage] && i < r->blocks[stage]; i++) {
+      kin_bottleneck *b = &r->bottlenecks[stage][i];
+      kin_visit_linear(v, &b->conv1), kin_visit_linear(v, &b->conv2), kin_visit_linear(v, &b->conv3);
+      kin_visit_linear(v, &b->downsample);
+    }
+  for (size_t h = 0; r->pool && h < r->heads; h++)
+    kin_visit_packed(v, &r->pool[h].key), kin_visit_packed(v, &r->pool[h].value);
+  kin_visit_linear(v, &r->query), kin_visit_linear(v, &r->out);
+  kin_visit_floats(v, &r->positions, tokens_of(r) * width);
+  kin_visit_floats(v, &r->value_bias, width);
+}
+
 void kin_resnet_close(void *self) {
   kin_resnet *r = self;
   if (!r) return;
-  for (size_t i = 0; i < 3; i++) kin_linear_free(&r->stem[i]);
-  for (size_t stage = 0; stage < KIN_RESNET_STAGES; stage++) {
-    for (size_t i = 0; r->bottlenecks[stage] && i < r->blocks[stage]; i++) {
-      kin_bottleneck *b = &r->bottlenecks[stage][i];
-      kin_linear_free(&b->conv1), kin_linear_free(&b->conv2), kin_linear_free(&b->conv3);
-      kin_linear_free(&b->downsample);
-    }
-    free(r->bottlenecks[stage]);
-  }
-  for (size_t h = 0; r->pool && h < r->heads; h++) kin_packed_free(&r->pool[h].key), kin_packed_free(&r->pool[h].value);
+  for (size_t stage = 0; stage < KIN_RESNET_STAGES; stage++) free(r->bottlenecks[stage]);
   free(r->pool);
-  kin_linear_free(&r->query), kin_linear_free(&r->out);
-  kin_free_aligned(r->positions), kin_free_aligned(r->value_bias);
   for (kin_resnet_workspace *w; (w = kin_kept_take(&r->workspaces)) != NULL;) workspace_free(w);
   free(r);
 }

@@ -5,7 +5,7 @@
 
 #include "image/image.h"
 #include "model/kept.h"
-#include "model/loader.h"
+#include "model/visit.h"
 
 enum { KIN_RESNET_STAGES = 4 };
 
@@ -46,6 +46,7 @@ kin_status kin_resnet_load(kin_loader *l, kin_resnet *r);
 /* A kin_image_tower's functions; `self` is a kin_resnet, allocated with calloc. */
 kin_status kin_resnet_encode(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
                              kin_error *err);
+void kin_resnet_visit(void *self, kin_visitor *v);
 void kin_resnet_close(void *self);
 
 #endif

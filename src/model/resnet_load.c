@@ -35,6 +35,7 @@ static void load_convolution(kin_loader *l, const char *prefix, const char *conv
                              size_t channels, size_t side, kin_linear *out) {
   size_t area = side * side, k = channels * area;
   char norm_name[160];
+  if (l->status != KIN_OK) return;
   float *weights = NULL, *folded = kin_alloc_aligned(n * k * sizeof *folded);
   float *bias = kin_alloc_aligned(n * sizeof *bias);
   batch_norm b = {0};
@@ -65,7 +66,7 @@ static void load_stage(kin_loader *l, kin_resnet *r, size_t stage) {
   kin_bottleneck *blocks = calloc(r->blocks[stage], sizeof *blocks);
   r->bottlenecks[stage] = blocks;
   if (!blocks) no_memory(l);
-  for (size_t i = 0; l->status == KIN_OK && i < r->blocks[stage]; i++, in = 4 * planes) {
+  for (size_t i = 0; blocks && i < r->blocks[stage]; i++, in = 4 * planes) {
     char prefix[64];
     snprintf(prefix, sizeof prefix, "visual.layer%zu.%zu.", stage + 1, i);
     kin_bottleneck *b = &blocks[i];

@@ -317,7 +317,7 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
   const family *f = family_of(dir);
   kin_text_transformer *t = calloc(1, sizeof *t);
   if (!t) return kin_fail(l->err, KIN_ERR_MEMORY, "no memory for a text tower");
-  model->text = (kin_text_tower){t, kin_text_encode, kin_text_close};
+  model->text = (kin_text_tower){t, kin_text_encode, kin_text_visit, kin_text_close};
   modules m;
   sizes z;
   kin_status status = read_config(dir, t, &z, l->err);

@@ -158,13 +158,21 @@ kin_status kin_text_encode(void *self, const kin_context *context, const int32_t
   return status;
 }
 
+void kin_text_visit(void *self, kin_visitor *visitor) {
+  kin_text_transformer *t = self;
+  size_t width = t->stack.width;
+  kin_stack_visit(&t->stack, visitor);
+  kin_visit_floats(visitor, &t->tokens, t->vocabulary * width);
+  kin_visit_floats(visitor, &t->positions, t->context * width);
+  kin_visit_norm(visitor, &t->embed_norm, width), kin_visit_norm(visitor, &t->final_norm, width);
+  kin_visit_size(visitor, &t->n_projections);
+  for (size_t i = 0; i < KIN_MAX_PROJECTIONS; i++) kin_visit_linear(visitor, &t->projections[i]);
+}
+
 void kin_text_close(void *self) {
   kin_text_transformer *t = self;
   if (!t) return;
-  kin_stack_free(&t->stack);
-  kin_free_aligned(t->tokens), kin_free_aligned(t->positions);
-  kin_norm_free(&t->embed_norm), kin_norm_free(&t->final_norm);
-  for (size_t i = 0; i < KIN_MAX_PROJECTIONS; i++) kin_linear_free(&t->projections[i]);
+  free(t->stack.blocks);
   kin_workspaces_free(&t->workspaces);
   free(t);
 }

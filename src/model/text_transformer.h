@@ -43,6 +43,7 @@ kin_status kin_text_load_clip(kin_loader *l, kin_text_transformer *t, const kin_
 /* A kin_text_tower's functions; `self` is a kin_text_transformer, allocated with calloc. */
 kin_status kin_text_encode(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
                            size_t n, float *out, kin_error *err);
+void kin_text_visit(void *self, kin_visitor *visitor);
 void kin_text_close(void *self);
 
 #endif

@@ -5,19 +5,22 @@
 
 #include "model/loader.h"
 #include "model/model.h"
+#include "model/visit.h"
 
 typedef struct kin_image_tower {
   void *self;
   /* crops[n][image_size][image_size][3] -> out[n][dim], not normalised. Thread-safe. */
   kin_status (*encode)(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
                        kin_error *err);
-  void (*close)(void *self);
+  void (*visit)(void *self, kin_visitor *v); /* NULL: the tower can't be taken from packed weights */
+  void (*close)(void *self);                 /* what `visit` lists has been released, or isn't the tower's own */
 } kin_image_tower;
 
 typedef struct kin_text_tower {
   void *self;
   kin_status (*encode)(void *self, const kin_context *context, const int32_t *const *ids, const size_t *lengths,
                        size_t n, float *out, kin_error *err);
+  void (*visit)(void *self, kin_visitor *v); /* as above, and the same */
   void (*close)(void *self);
 } kin_text_tower;
 
@@ -30,6 +33,7 @@ struct kin_model {
   char *prompts[KIN_TEXT_DOCUMENT + 1]; /* NULL: none */
   kin_image_tower image;
   kin_text_tower text;
+  kin_map packed; /* what the towers' memory is mapped from; data NULL: it is their own */
 };
 
 /* A model directory while it is being read. */

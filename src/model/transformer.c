@@ -36,7 +36,7 @@ void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const k
   if (l->status == KIN_OK && (l->bf16 || l->int8) && stack->width > KIN_MAX_NARROW_WIDTH)
     l->status = kin_fail(l->err, KIN_ERR_UNSUPPORTED, "%s: rows of %zu are more than the %d that bf16 and int8 take",
                          prefix, stack->width, KIN_MAX_NARROW_WIDTH);
-  if (l->status != KIN_OK) return;
+  if (l->status != KIN_OK && l->status != KIN_LOAD_NOTHING) return;
   stack->blocks = calloc(stack->layers, sizeof *stack->blocks);
   if (!stack->blocks) {
     l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for %zu layers", stack->layers);
@@ -50,15 +50,14 @@ void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const k
   }
 }
 
-void kin_stack_free(kin_stack *stack) {
+void kin_stack_visit(kin_stack *stack, kin_visitor *v) {
   for (size_t i = 0; stack->blocks && i < stack->layers; i++) {
     kin_block *b = &stack->blocks[i];
-    kin_norm_free(&b->norm1), kin_norm_free(&b->norm2);
-    kin_linear_free(&b->qkv), kin_linear_free(&b->out), kin_linear_free(&b->up), kin_linear_free(&b->down);
-    kin_free_aligned(b->scale1), kin_free_aligned(b->scale2);
+    kin_visit_norm(v, &b->norm1, stack->width), kin_visit_norm(v, &b->norm2, stack->width);
+    kin_visit_linear(v, &b->qkv), kin_visit_linear(v, &b->out), kin_visit_linear(v, &b->up);
+    kin_visit_linear(v, &b->down);
+    kin_visit_floats(v, &b->scale1, stack->width), kin_visit_floats(v, &b->scale2, stack->width);
   }
-  free(stack->blocks);
-  stack->blocks = NULL;
 }
 
 /* ------------------------------------------------------------- workspace */

@@ -3,7 +3,7 @@
 #define KIN_TRANSFORMER_H
 
 #include "model/kept.h"
-#include "model/loader.h"
+#include "model/visit.h"
 
 typedef struct kin_block {
   kin_norm norm1, norm2;
@@ -31,7 +31,8 @@ typedef struct kin_block_names {
 
 /* Read blocks 0 .. layers - 1 ("PREFIX.N.NAME.weight"); the other fields are set by the caller. */
 void kin_stack_load(kin_loader *l, kin_stack *stack, const char *prefix, const kin_block_names *names);
-void kin_stack_free(kin_stack *stack);
+/* `blocks` themselves, an array of calloc, are the caller's to free. */
+void kin_stack_visit(kin_stack *stack, kin_visitor *v);
 
 /* Memory for one forward pass over `rows` rows, kept between passes. */
 typedef struct kin_workspace {

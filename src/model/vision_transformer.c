@@ -189,13 +189,20 @@ kin_status kin_vision_encode(void *self, const kin_context *context, const uint8
   return status;
 }
 
+void kin_vision_visit(void *self, kin_visitor *visitor) {
+  kin_vision_transformer *v = self;
+  size_t width = v->stack.width;
+  kin_stack_visit(&v->stack, visitor);
+  kin_visit_linear(visitor, &v->embed), kin_visit_linear(visitor, &v->projection);
+  kin_visit_floats(visitor, &v->prefix, v->prefix_tokens * width);
+  kin_visit_floats(visitor, &v->positions, v->grid * v->grid * width);
+  kin_visit_norm(visitor, &v->pre_norm, width), kin_visit_norm(visitor, &v->post_norm, width);
+}
+
 void kin_vision_close(void *self) {
   kin_vision_transformer *v = self;
   if (!v) return;
-  kin_stack_free(&v->stack);
-  kin_linear_free(&v->embed), kin_linear_free(&v->projection);
-  kin_free_aligned(v->prefix), kin_free_aligned(v->positions);
-  kin_norm_free(&v->pre_norm), kin_norm_free(&v->post_norm);
+  free(v->stack.blocks);
   kin_workspaces_free(&v->workspaces);
   free(v);
 }

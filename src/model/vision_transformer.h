@@ -44,6 +44,7 @@ kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const 
 /* A kin_image_tower's functions; `self` is a kin_vision_transformer, allocated with calloc. */
 kin_status kin_vision_encode(void *self, const kin_context *context, const uint8_t *crops, size_t n, float *out,
                              kin_error *err);
+void kin_vision_visit(void *self, kin_visitor *visitor);
 void kin_vision_close(void *self);
 
 #endif
