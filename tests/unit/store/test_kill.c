@@ -112,6 +112,12 @@ static size_t check(const fixture *f, bool complete) {
   }
   kin_hits_close(hits);
   kin_store_close(store);
+  /* The index of names is as whole as what it is made of. */
+  test_assert_ok(kin_store_open(context, f->path, KIN_STORE_WRITE, &store, &err), &err);
+  assert_int_equal(sqlite3_exec(store->db, "INSERT INTO name_words (name_words, rank) VALUES ('integrity-check', 1)",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  kin_store_close(store);
   kin_context_close(context);
   return n;
 }

@@ -324,7 +324,7 @@ static void test_scores_are_rank_bm25s(void **state) {
     json_t *object;
     test_assert_ok(kin_json_parse(lines[i], strlen(lines[i]), "bm25.jsonl", &object, &f->err), &f->err);
     const char *text = json_string_value(json_object_get(object, "document"));
-    char name[24];
+    char name[32];
     snprintf(name, sizeof name, "%04zu.txt", i);
     if (text) put(f, name, text);
     if (!text && !queries++) update(f, &f->texts);
