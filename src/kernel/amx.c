@@ -51,6 +51,14 @@ static void round_bf16(const float *x, size_t n, uint16_t *out) {
   kin_bf16_avx512.round(x, n, out);
 }
 
+static void finish_bf16(const float *sums, const float *bias, kin_activation act, size_t n, uint16_t *out) {
+  kin_bf16_avx512.finish(sums, bias, act, n, out);
+}
+
+static void softmax_bf16(float *x, float scale, size_t n, uint16_t *out) {
+  kin_bf16_avx512.softmax(x, scale, n, out);
+}
+
 static void open_peak(void) {
   configure(2 * TILE_HEIGHT);
   open_sums(true, NULL, 0, false);
@@ -100,6 +108,8 @@ const kin_bf16_kernels kin_bf16_amx = {
     .name = "amx-bf16",
     .tile_rows = 2 * TILE_HEIGHT,
     .round = round_bf16,
+    .finish = finish_bf16,
+    .softmax = softmax_bf16,
     .gemm_tile = gemm_tile_bf16,
     .peak = peak_bf16,
     .peak_multiply_adds = 4 * TILE_HEIGHT * TILE_HEIGHT * TILE_BYTES / 2,

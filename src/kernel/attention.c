@@ -10,7 +10,6 @@ enum { QUERY_BLOCK = 48 };
 
 typedef struct attend {
   const kin_kernels *kernels;
-  const kin_bf16_kernels *bf16;
   const kin_attention *a;
   size_t longest;
   float scale;
@@ -58,7 +57,7 @@ static void attend_block(const attend *t, const scratch *s, const float *q, cons
                          size_t tokens, size_t first, size_t n, size_t out_row, size_t out_column) {
   const kin_attention *a = t->a;
   size_t seen = a->causal ? first + n : tokens, d = a->head_dim;
-  multiply(t, n, d, q, a->q_ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
+  multiply(t, n, d, q, a->q.ld, s->keys, KIN_PANEL, d * KIN_PANEL, s->scores, s->score_ld, whole_panels(seen));
   for (size_t i = 0; i < n; i++) {
     float *row = s->scores + i * s->score_ld;
     size_t visible = a->causal ? first + i + 1 : tokens;
@@ -68,10 +67,7 @@ static void attend_block(const attend *t, const scratch *s, const float *q, cons
   multiply(t, n, seen, s->scores, s->score_ld, values, value_ld, KIN_PANEL, s->out, s->value_width, s->value_width);
   for (size_t i = 0; i < n; i++) {
     size_t to = (out_row + i) * a->out.ld + out_column;
-    if (a->out.h)
-      t->bf16->round(s->out + i * s->value_width, d, a->out.h + to);
-    else
-      memcpy(a->out.f + to, s->out + i * s->value_width, d * sizeof *s->out);
+    memcpy(a->out.f + to, s->out + i * s->value_width, d * sizeof *s->out);
   }
 }
 
@@ -85,32 +81,30 @@ static void attend_head(void *arg, size_t task) {
     atomic_store(&t->no_memory, true);
     return;
   }
-  size_t column = head * d, value_ld = a->kv_ld;
-  const float *k = a->k + start * a->kv_ld + column, *v = a->v + start * a->kv_ld + column;
+  size_t column = head * d, value_ld = a->k.ld;
+  const float *k = a->k.f + start * a->k.ld + column, *v = a->v.f + start * a->k.ld + column;
   for (size_t j = 0; j < tokens; j += KIN_PANEL)
-    t->kernels->transpose(k + j * a->kv_ld, a->kv_ld, tokens - j < KIN_PANEL ? tokens - j : KIN_PANEL, d,
-                          s.keys + j * d, KIN_PANEL, KIN_PANEL);
+    t->kernels->transpose(k + j * a->k.ld, a->k.ld, tokens - j < KIN_PANEL ? tokens - j : KIN_PANEL, d, s.keys + j * d,
+                          KIN_PANEL, KIN_PANEL);
   if (s.value_width != d) {
     memset(s.values, 0, tokens * s.value_width * sizeof *s.values);
-    for (size_t i = 0; i < tokens; i++) memcpy(s.values + i * s.value_width, v + i * a->kv_ld, d * sizeof *v);
+    for (size_t i = 0; i < tokens; i++) memcpy(s.values + i * s.value_width, v + i * a->k.ld, d * sizeof *v);
     v = s.values, value_ld = s.value_width;
   }
   if (a->query_rows) {
-    attend_block(t, &s, a->q + sequence * a->q_ld + column, v, value_ld, tokens, a->query_rows[sequence], 1, sequence,
+    attend_block(t, &s, a->q.f + sequence * a->q.ld + column, v, value_ld, tokens, a->query_rows[sequence], 1, sequence,
                  column);
   } else {
     for (size_t i = 0; i < tokens; i += QUERY_BLOCK)
-      attend_block(t, &s, a->q + (start + i) * a->q_ld + column, v, value_ld, tokens, i,
+      attend_block(t, &s, a->q.f + (start + i) * a->q.ld + column, v, value_ld, tokens, i,
                    tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, start + i, column);
   }
   kin_free_aligned(s.keys);
 }
 
 kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err) {
-  attend t = {.kernels = context->kernels,
-              .bf16 = context->bf16,
-              .a = attention,
-              .scale = 1.0f / sqrtf((float)attention->head_dim)};
+  if (attention->q.h) return kin_attend_bf16(context, attention, err);
+  attend t = {.kernels = context->kernels, .a = attention, .scale = 1.0f / sqrtf((float)attention->head_dim)};
   for (size_t i = 0; i < attention->sequences; i++) {
     size_t tokens = attention->starts[i + 1] - attention->starts[i];
     if (tokens > t.longest) t.longest = tokens;

@@ -154,13 +154,15 @@ static void look_ahead(const gemm *g, const strip *s, size_t next_rows, size_t p
 }
 
 /* Rows of sums -> columns [column, column + n) of c. */
-static void finish(const gemm *g, float *sums, size_t row, size_t rows, size_t column, size_t n) {
+static void finish(const gemm *g, const float *sums, size_t row, size_t rows, size_t column, size_t n) {
   for (size_t r = row; r < row + rows; r++, sums += SUM_LD) {
     size_t at = r * g->c.ld + column;
-    if (g->tail) kin_finish_row(g->kernels, g->tail, sums, g->c.f ? g->c.f + at : sums, r, column, n);
+    const kin_tail *t = g->tail;
     if (g->c.h)
-      g->bf16->round(sums, n, g->c.h + at);
-    else if (!g->tail)
+      g->bf16->finish(sums, t && t->bias ? t->bias + column : NULL, t ? t->act : KIN_ACT_NONE, n, g->c.h + at);
+    else if (t)
+      kin_finish_row(g->kernels, t, sums, g->c.f + at, r, column, n);
+    else
       memcpy(g->c.f + at, sums, n * sizeof *sums);
   }
 }

@@ -85,6 +85,10 @@ typedef struct kin_bf16_kernels {
   size_t tile_rows;
   /* out[i] = x[i], rounded to nearest, ties to even */
   void (*round)(const float *x, size_t n, uint16_t *out);
+  /* out[i] = act(sums[i] + bias[i]), rounded; bias may be NULL */
+  void (*finish)(const float *sums, const float *bias, kin_activation act, size_t n, uint16_t *out);
+  /* out = exp(scale * (x - max)) / sum, rounded; x is overwritten; n >= 1, scale > 0. */
+  void (*softmax)(float *x, float scale, size_t n, uint16_t *out);
   /* c[rows][KIN_PANEL] (+)= a[rows][2 * pairs] * b, where b[pairs][KIN_PANEL][2] holds k in pairs. */
   void (*gemm_tile)(size_t rows, size_t pairs, const uint16_t *a, size_t lda, const uint16_t *b, float *c, size_t ldc,
                     bool accumulate);
@@ -182,8 +186,8 @@ typedef struct kin_rows {
 } kin_rows;
 
 /* c[m][n] = tail(a[m][k] * w), on the context's pool; `tail` may be NULL. bfloat16 weights need a context with bf16
- * kernels; float rows `a` are rounded on the way to them, bfloat16 ones need an even k. Int8 weights need q and make
- * floats. */
+ * kernels; float rows `a` are rounded on the way to them, bfloat16 ones need an even k; bfloat16 rows c take
+ * the tail's bias and act alone. Int8 weights need q and make floats. */
 void kin_gemm_rows(const kin_context *context, size_t m, kin_rows a, const kin_packed *w, kin_rows c,
                    const kin_tail *tail);
 /* The same of floats; not for int8 weights. */
@@ -214,17 +218,18 @@ void kin_convolve_3x3(const kin_context *context, const kin_pictures *in, const 
 typedef struct kin_attention {
   size_t heads, head_dim;
   bool causal;
-  const float *q, *k, *v;
-  size_t q_ld, kv_ld;
+  kin_rows q, k, v;     /* all of floats, or all of bfloat16, as then is `out`; head_dim is even then */
   const size_t *starts; /* [sequences + 1]: the first row of each sequence, then the total */
   size_t sequences;
   /* NULL: q has a row for every row of k. Else q and out have one row a sequence, which stands at
    * this row of it (which matters when causal). */
   const size_t *query_rows;
-  kin_rows out; /* floats or bfloat16: a row for each row of q */
+  kin_rows out; /* a row for each row of q */
 } kin_attention;
 
 /* softmax(q k^T / sqrt(head_dim)) v for every sequence and head. */
 kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err);
+/* What that does for bfloat16 rows. */
+kin_status kin_attend_bf16(const kin_context *context, const kin_attention *attention, kin_error *err);
 
 #endif

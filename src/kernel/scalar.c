@@ -158,10 +158,25 @@ static void transpose_block(const float *a, size_t lda, size_t rows, size_t colu
 #define TABLE kin_kernels_scalar
 #include "kernel/lanes.h"
 
+static void finish_bf16(const float *sums, const float *bias, kin_activation act, size_t n, uint16_t *out) {
+  for (size_t i = 0; i < n; i++) {
+    float x;
+    tail_row(sums + i, bias ? bias + i : NULL, act, NULL, NULL, KIN_ACT_NONE, 1, &x);
+    out[i] = round_one(x);
+  }
+}
+
+static void softmax_bf16(float *x, float scale, size_t n, uint16_t *out) {
+  softmax(x, scale, n);
+  round_bf16(x, n, out);
+}
+
 const kin_bf16_kernels kin_bf16_scalar = {
     .name = "scalar",
     .tile_rows = TILE_ROWS,
     .round = round_bf16,
+    .finish = finish_bf16,
+    .softmax = softmax_bf16,
     .gemm_tile = gemm_tile_bf16,
     .peak = peak,
     .peak_multiply_adds = PEAK_CHAINS * 16,

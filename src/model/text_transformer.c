@@ -67,14 +67,14 @@ static void mean_rows(const group *g, size_t n) {
   }
 }
 
-/* Projections of n rows of `x`, by way of w->wide and w->qkv, into out[n][dim]. */
+/* Projections of n rows of `x`, by way of w->wide and w->spare, into out[n][dim]. */
 static void project(const kin_text_transformer *t, const kin_context *context, kin_workspace *w, const float *x,
                     size_t n, float *out) {
   size_t ld = w->ld;
   for (size_t p = 0; p < t->n_projections; p++) {
     bool last = p + 1 == t->n_projections;
-    float *to = last ? out : p % 2 ? w->qkv : w->wide;
-    size_t to_ld = last ? t->dim : p % 2 ? w->qkv_ld : w->wide_ld;
+    float *to = last ? out : p % 2 ? w->spare : w->wide;
+    size_t to_ld = last ? t->dim : p % 2 ? w->qkv.ld : w->wide_ld;
     kin_gemm(context, n, x, ld, &t->projections[p].w, to, to_ld, &(kin_tail){.bias = t->projections[p].bias});
     x = to, ld = to_ld;
   }

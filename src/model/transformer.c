@@ -71,7 +71,7 @@ static kin_workspace *workspace_open(const kin_stack *stack, size_t rows, size_t
   kin_workspace *w = calloc(1, sizeof *w);
   if (!w) return NULL;
   size_t ld = kin_row_stride(stack->width), qkv_ld = kin_row_stride(3 * stack->width);
-  *w = (kin_workspace){.rows = rows, .ld = ld, .qkv_ld = qkv_ld, .wide_ld = wide_ld};
+  *w = (kin_workspace){.rows = rows, .ld = ld, .wide_ld = wide_ld};
   w->x = kin_alloc_aligned(rows * (2 * ld + qkv_ld + wide_ld) * sizeof *w->x);
   bool int8 = stack->blocks[0].qkv.w.int8;
   if (int8) w->bytes = kin_alloc_aligned(kin_quantised_bytes(rows, wide_ld > ld ? wide_ld : ld));
@@ -79,13 +79,15 @@ static kin_workspace *workspace_open(const kin_stack *stack, size_t rows, size_t
     workspace_free(w);
     return NULL;
   }
-  w->qkv = w->x + rows * ld;
-  w->wide = w->qkv + rows * qkv_ld;
+  w->spare = w->x + rows * ld;
+  w->qkv = (kin_rows){.f = w->spare, .ld = qkv_ld};
+  w->wide = w->spare + rows * qkv_ld;
   float *normed = w->wide + rows * wide_ld;
   w->normed = (kin_rows){.f = normed, .ld = ld};
   w->hidden = (kin_rows){.f = w->wide, .ld = wide_ld};
   if (stack->blocks[0].qkv.w.bf16) {
     w->normed = (kin_rows){.h = (uint16_t *)(void *)normed, .ld = ld};
+    if (stack->width / stack->heads % 2 == 0) w->qkv = (kin_rows){.h = (uint16_t *)(void *)w->spare, .ld = qkv_ld};
     /* Behind the gate's results, which are as many floats. */
     w->hidden = stack->gated ? (kin_rows){.h = (uint16_t *)(void *)(w->wide + stack->hidden), .ld = 2 * wide_ld}
                              : (kin_rows){.h = (uint16_t *)(void *)w->wide, .ld = wide_ld};
@@ -237,12 +239,16 @@ static void keep_pooled(const pass *p, const size_t *pooled, kin_rows x, size_t 
   }
 }
 
+static kin_rows from_column(kin_rows x, size_t column) {
+  return (kin_rows){.f = x.f ? x.f + column : NULL, .h = x.h ? x.h + column : NULL, .ld = x.ld};
+}
+
 /* Queries, keys and values of all rows into w->qkv; of the last block, queries of the pooled rows
  * alone, one behind the other, as are then the rows. */
 static void project_qkv(pass *p, const kin_block *b, const size_t *pooled) {
   kin_workspace *w = p->w;
   size_t width = p->stack->width;
-  kin_rows input = part_input(p, &b->norm1, &b->qkv), x = {.f = w->x, .ld = w->ld}, q = {.f = w->qkv, .ld = w->qkv_ld};
+  kin_rows input = part_input(p, &b->norm1, &b->qkv), x = {.f = w->x, .ld = w->ld}, q = w->qkv;
   if (!pooled || width % KIN_PANEL) {
     product(p, input, &b->qkv, q, &(kin_tail){.bias = b->qkv.bias});
     if (!pooled) return;
@@ -252,7 +258,7 @@ static void project_qkv(pass *p, const kin_block *b, const size_t *pooled) {
     return;
   }
   kin_packed kv = kin_packed_columns(&b->qkv.w, width, 2 * width), only_q = kin_packed_columns(&b->qkv.w, 0, width);
-  kin_gemm_rows(p->context, p->rows, input, &kv, (kin_rows){.f = w->qkv + width, .ld = w->qkv_ld},
+  kin_gemm_rows(p->context, p->rows, input, &kv, from_column(q, width),
                 &(kin_tail){.bias = b->qkv.bias ? b->qkv.bias + width : NULL});
   keep_pooled(p, pooled, x, width);
   if (input.f != w->x) keep_pooled(p, pooled, input, width);
@@ -268,10 +274,8 @@ static kin_status run_block(pass *p, const kin_block *b, const size_t *pooled, k
                              .head_dim = width / p->stack->heads,
                              .causal = p->stack->causal,
                              .q = w->qkv,
-                             .k = w->qkv + width,
-                             .v = w->qkv + 2 * width,
-                             .q_ld = w->qkv_ld,
-                             .kv_ld = w->qkv_ld,
+                             .k = from_column(w->qkv, width),
+                             .v = from_column(w->qkv, 2 * width),
                              .starts = p->starts,
                              .sequences = p->sequences,
                              .query_rows = pooled,

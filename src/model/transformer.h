@@ -36,8 +36,10 @@ void kin_stack_visit(kin_stack *stack, kin_visitor *v);
 
 /* Memory for one forward pass over `rows` rows, kept between passes. */
 typedef struct kin_workspace {
-  size_t rows, ld, qkv_ld, wide_ld;
-  float *x, *qkv, *wide;   /* [rows] of ld, qkv_ld, wide_ld floats */
+  size_t rows, ld, wide_ld;
+  float *x, *wide;         /* [rows] of ld, wide_ld floats */
+  kin_rows qkv;            /* what attention reads: floats, or bfloat16 with such weights */
+  float *spare;            /* [rows][qkv.ld] floats, the memory of qkv: for use before and after the blocks */
   kin_rows normed, hidden; /* what products read, floats or bfloat16; `hidden` is `wide` or lies in it */
   void *bytes;             /* of an int8 stack: room for `quantised` rows as wide as x or wide */
   kin_quantised quantised; /* what an int8 product reads */

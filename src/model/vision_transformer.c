@@ -86,7 +86,7 @@ static void place_tokens(void *arg, size_t image) {
   float *row = in->w->x + image * (v->prefix_tokens + patches) * ld;
   for (size_t t = 0; t < v->prefix_tokens; t++, row += ld) memcpy(row, v->prefix + t * width, width * sizeof *row);
   for (size_t t = 0; t < patches; t++, row += ld)
-    in->kernels->add(in->w->qkv + (image * patches + t) * in->w->qkv_ld, v->positions + t * width, width, row);
+    in->kernels->add(in->w->spare + (image * patches + t) * in->w->qkv.ld, v->positions + t * width, width, row);
 }
 
 /* Crops -> tokens in w->x. */
@@ -97,7 +97,7 @@ static void embed_patches(const kin_vision_transformer *v, const kin_context *co
   input in = {v, context->kernels, context->bf16, crops, w};
   kin_rows rows = v->embed.w.int8 ? (kin_rows){.q = kin_workspace_quantised(w, v->embed.w.k)} : w->hidden;
   kin_parallel_for(context->pool, n, rows.q ? cut_levels : cut_patches, &in);
-  kin_gemm_rows(context, n * patches, rows, &v->embed.w, (kin_rows){.f = w->qkv, .ld = w->qkv_ld},
+  kin_gemm_rows(context, n * patches, rows, &v->embed.w, (kin_rows){.f = w->spare, .ld = w->qkv.ld},
                 &(kin_tail){.bias = v->embed.bias});
   kin_parallel_for(context->pool, n, place_tokens, &in);
   if (v->pre_norm.weight) kin_norm_rows(context, &v->pre_norm, n * tokens, width, w->x, w->ld, x);

@@ -184,11 +184,9 @@ static float *run_attention(attention_case t, const float *qkv, kin_isa isa, uns
   kin_attention a = {.heads = HEADS,
                      .head_dim = t.head_dim,
                      .causal = t.causal,
-                     .q = t.pooled ? queries : qkv,
-                     .k = qkv + width,
-                     .v = qkv + 2 * width,
-                     .q_ld = ld,
-                     .kv_ld = ld,
+                     .q = {.f = t.pooled ? queries : (float *)(uintptr_t)qkv, .ld = ld},
+                     .k = {.f = (float *)(uintptr_t)qkv + width, .ld = ld},
+                     .v = {.f = (float *)(uintptr_t)qkv + 2 * width, .ld = ld},
                      .starts = starts,
                      .sequences = SEQUENCES,
                      .query_rows = t.pooled ? pooled_rows : NULL,
@@ -242,11 +240,110 @@ static void attention_matches(void **state) {
   }
 }
 
+static float widen(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static uint16_t *run_bf16_attention(attention_case t, const uint16_t *qkv, kin_isa isa, unsigned threads) {
+  size_t width = HEADS * t.head_dim, ld = 3 * width, rows = t.pooled ? SEQUENCES : starts[SEQUENCES];
+  kin_context *context = open_context(isa, threads);
+  uint16_t *out = kin_alloc_aligned(rows * width * sizeof *out), *from = (uint16_t *)(uintptr_t)qkv;
+  uint16_t *queries = kin_alloc_aligned(SEQUENCES * ld * sizeof *out);
+  for (size_t s = 0; s < SEQUENCES; s++)
+    memcpy(queries + s * ld, qkv + (starts[s] + pooled_rows[s]) * ld, width * sizeof *qkv);
+  kin_attention a = {.heads = HEADS,
+                     .head_dim = t.head_dim,
+                     .causal = t.causal,
+                     .q = {.h = t.pooled ? queries : from, .ld = ld},
+                     .k = {.h = from + width, .ld = ld},
+                     .v = {.h = from + 2 * width, .ld = ld},
+                     .starts = starts,
+                     .sequences = SEQUENCES,
+                     .query_rows = t.pooled ? pooled_rows : NULL,
+                     .out = {.h = out, .ld = width}};
+  kin_error err;
+  test_assert_ok(kin_attend(context, &a, &err), &err);
+  kin_free_aligned(queries);
+  kin_context_close(context);
+  return out;
+}
+
+/* Against double on the same rounded rows: weights and outputs are rounded to 8 bits, values are within 1. */
+static void bf16_attention_matches(void **state) {
+  (void)state;
+  static const attention_case cases[] = {{64, false, false}, {64, true, false}, {64, true, true},
+                                         {32, false, true},  {20, true, false}, {96, false, false}};
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    attention_case t = cases[c];
+    size_t width = HEADS * t.head_dim, n = starts[SEQUENCES] * 3 * width,
+           rows = t.pooled ? SEQUENCES : starts[SEQUENCES];
+    float *qkv = seeded_floats(n, 1.0f, c);
+    uint16_t *halves = kin_alloc_aligned(n * sizeof *halves);
+    kin_bf16_scalar.round(qkv, n, halves);
+    for (size_t i = 0; i < n; i++) qkv[i] = widen(halves[i]);
+    for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+      if (!kin_bf16_kernels_for(isa)) continue; /* bf16_products_match has said so */
+      uint16_t *out = run_bf16_attention(t, halves, isa, 1), *more = run_bf16_attention(t, halves, isa, 3);
+      assert_memory_equal(out, more, rows * width * sizeof *out);
+      for (size_t s = 0; s < SEQUENCES; s++)
+        for (size_t r = t.pooled ? pooled_rows[s] : 0; r < (t.pooled ? pooled_rows[s] + 1 : starts[s + 1] - starts[s]);
+             r++)
+          for (size_t i = 0; i < width; i += 5) {
+            double expected = attend_element(t, qkv, s, r, i / t.head_dim, i % t.head_dim);
+            assert_true(fabs((double)widen(out[(t.pooled ? s : starts[s] + r) * width + i]) - expected) < 6e-3);
+          }
+      kin_free_aligned(out), kin_free_aligned(more);
+    }
+    kin_free_aligned(qkv), kin_free_aligned(halves);
+  }
+}
+
+/* Activations and softmax that end in bfloat16, within its rounding and 1e-4 of the exact ones. */
+static void bf16_rows_match(void **state) {
+  (void)state;
+  enum { N = 1203 };
+  static const kin_activation acts[] = {KIN_ACT_NONE, KIN_ACT_GELU, KIN_ACT_QUICK_GELU, KIN_ACT_RELU};
+  float x[N], bias[N], copy[N];
+  uint16_t out[N + 1];
+  for (size_t i = 0; i < N; i++) x[i] = ((float)i - 600.0f) / 40.0f, bias[i] = (float)(i % 7) * 0.1f;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_bf16_kernels *k = kin_bf16_kernels_for(isa);
+    for (size_t a = 0; k && a < sizeof acts / sizeof *acts; a++) {
+      out[N] = 4711;
+      k->finish(x, bias, acts[a], N, out);
+      assert_int_equal(out[N], 4711);
+      for (size_t i = 0; i < N; i++) {
+        double y = (double)(x[i] + bias[i]), expected = y;
+        if (acts[a] == KIN_ACT_GELU) expected = y * 0.5 * erfc(-y / sqrt(2));
+        if (acts[a] == KIN_ACT_QUICK_GELU) expected = y / (1 + exp(-1.702 * y));
+        if (acts[a] == KIN_ACT_RELU) expected = fmax(y, 0);
+        assert_true(fabs((double)widen(out[i]) - expected) <= fabs(expected) / 250 + 1e-4);
+      }
+    }
+    for (size_t n = 1; k && n <= N; n += 67) {
+      double total = 0;
+      for (size_t i = 0; i < n; i++) total += exp(((double)x[i] - (double)x[n - 1]) * 0.5);
+      memcpy(copy, x, sizeof copy);
+      out[n] = 4711;
+      k->softmax(copy, 0.5f, n, out);
+      assert_int_equal(out[n], 4711);
+      for (size_t i = 0; i < n; i++) {
+        double expected = exp(((double)x[i] - (double)x[n - 1]) * 0.5) / total;
+        assert_true(fabs((double)widen(out[i]) - expected) <= expected / 200 + 1e-30);
+      }
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_match),      cmocka_unit_test(rows_are_independent),
       cmocka_unit_test(bf16_products_match), cmocka_unit_test(bf16_rounding_matches),
-      cmocka_unit_test(attention_matches),
+      cmocka_unit_test(attention_matches),   cmocka_unit_test(bf16_attention_matches),
+      cmocka_unit_test(bf16_rows_match),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
