@@ -1,66 +1,31 @@
-/* The multiply-adds a second that this machine reaches on registers alone, and the bytes a second that it reads
- * from memory: what every other benchmark is a fraction of. One line of JSON an instruction set.
+/* The multiply-adds a second that this machine reaches on registers alone, and the bytes a second that it reads from
+ * memory: what every other benchmark is a fraction of. One line of JSON an instruction set.
  *
  *   bench-peak [THREADS]        default: every CPU */
-#include "kernel/kernel.h"
+#include "kernel/measure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#define ROUNDS 7
+#define READ_BYTES ((size_t)512 << 20)
 
-typedef struct run {
-  const kin_kernels *kernels;
-  float (*peak)(size_t iterations);
-  size_t iterations;
-  const float *data;
-  size_t floats_per_task;
-  volatile float sink;
-} run;
-
-static void multiply_add(void *arg, size_t task) {
-  (void)task;
-  run *r = arg;
-  r->sink = r->peak(r->iterations);
-}
-
-static void read_memory(void *arg, size_t task) {
-  run *r = arg;
-  const float *x = r->data + task * r->floats_per_task;
-  r->sink = r->kernels->dot(x, x, r->floats_per_task);
-}
-
-/* The best of several rounds: what the machine can, not what its neighbours leave. */
-static double best_seconds(const kin_context *context, void (*fn)(void *, size_t), run *r, size_t tasks) {
-  double best = 1e30;
-  for (int round = 0; round < 7; round++) {
-    double start = now();
-    kin_parallel_for(context->pool, tasks, fn, r);
-    double seconds = now() - start;
-    if (seconds < best) best = seconds;
-  }
-  return best;
-}
-
-static void print_peak(const kin_context *context, kin_isa isa, bool bf16, run *r) {
-  size_t threads = kin_context_threads(context);
-  size_t each = bf16 ? context->bf16->peak_multiply_adds : context->kernels->peak_multiply_adds;
-  r->peak = bf16 ? context->bf16->peak : context->kernels->peak;
-  r->iterations = isa == KIN_ISA_SCALAR ? 200000 : 20000000;
-  double seconds = best_seconds(context, multiply_add, r, threads);
-  printf("{\"isa\": \"%s\", \"precision\": \"%s\", \"threads\": %zu, \"gmac_per_second\": %.2f}\n",
-         bf16 ? context->bf16->name : context->kernels->name, bf16 ? "bf16" : "fp32", threads,
-         (double)(r->iterations * each * threads) / seconds * 1e-9);
+static void print_peaks(const kin_context *context) {
+  static const char *const precisions[] = {"fp32", "bf16", "int8"};
+  unsigned threads = kin_context_threads(context);
+  for (kin_peak what = KIN_PEAK_FP32; what <= KIN_PEAK_INT8; what++)
+    if (kin_measure_name(context, what))
+      printf("{\"isa\": \"%s\", \"precision\": \"%s\", \"threads\": %u, \"gmac_per_second\": %.2f}\n",
+             kin_measure_name(context, what), precisions[what], threads,
+             1e-9 * kin_measure_multiply_adds(context, what, ROUNDS));
 }
 
 int main(int argc, char **argv) {
   kin_context_options options = {.threads = argc > 1 ? (unsigned)atoi(argv[1]) : 0};
+  float *data = kin_alloc_aligned(READ_BYTES);
+  if (!data) return 1;
+  memset(data, 0, READ_BYTES);
   for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
     options.isa = isa;
     kin_context *context;
@@ -69,23 +34,12 @@ int main(int argc, char **argv) {
       fprintf(stderr, "%s\n", err.message);
       continue;
     }
-    size_t threads = kin_context_threads(context);
-    run r = {.kernels = context->kernels};
-    print_peak(context, isa, false, &r);
-    if (isa != KIN_ISA_SCALAR) {
-      if (context->bf16) print_peak(context, isa, true, &r);
-      size_t floats = (size_t)128 << 20;
-      float *data = kin_alloc_aligned(floats * sizeof *data);
-      if (!data) return 1;
-      memset(data, 0, floats * sizeof *data);
-      r.data = data;
-      r.floats_per_task = (size_t)1 << 18;
-      double seconds = best_seconds(context, read_memory, &r, floats / r.floats_per_task);
-      printf("{\"isa\": \"%s\", \"threads\": %zu, \"read_gb_per_second\": %.2f}\n", r.kernels->name, threads,
-             (double)(floats * sizeof *data) / seconds * 1e-9);
-      kin_free_aligned(data);
-    }
+    print_peaks(context);
+    if (isa != KIN_ISA_SCALAR)
+      printf("{\"isa\": \"%s\", \"threads\": %u, \"read_gb_per_second\": %.2f}\n", context->kernels->name,
+             kin_context_threads(context), 1e-9 * kin_measure_read(context, data, READ_BYTES, ROUNDS));
     kin_context_close(context);
   }
+  kin_free_aligned(data);
   return 0;
 }

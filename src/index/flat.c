@@ -1,32 +1,32 @@
-/* The exact scan: every thread keeps the best k of the rows that it takes, and the lists are merged. */
-#include "index/index.h"
-#include "kernel/kernel.h"
+/* The exact index: the vector file, its codes, and which of its rows count. */
+#include "index/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ROWS_PER_TASK_MIN 256
 
 typedef struct flat_index {
   kin_index base;
   kin_context *context;
   kin_vectors *file;
-  uint64_t *dead; /* one bit a row */
+  kin_codes *codes; /* may be NULL */
+  uint64_t *dead;   /* one bit a row */
   size_t dead_words;
   uint64_t n_dead;
-  uint64_t verified; /* rows whose checksums were found right; each is checked on its first scan */
+  uint8_t *verified; /* one a word of `dead`: kin_scan's */
+  size_t verified_capacity;
+  uint64_t committed; /* rows */
 } flat_index;
 
-static kin_status reserve_dead(flat_index *flat, uint64_t rows, kin_error *err) {
-  size_t had = flat->dead_words;
-  if (!kin_grow((void **)&flat->dead, &flat->dead_words, (size_t)(rows / 64 + 1), sizeof *flat->dead))
+static kin_status reserve(flat_index *flat, uint64_t rows, kin_error *err) {
+  size_t had = flat->dead_words, words = (size_t)(rows / KIN_SCAN_ROWS + 1);
+  if (!kin_grow((void **)&flat->dead, &flat->dead_words, words, sizeof *flat->dead))
     return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index of %llu rows", (unsigned long long)rows);
   memset(flat->dead + had, 0, (flat->dead_words - had) * sizeof *flat->dead);
+  had = flat->verified_capacity;
+  if (!kin_grow((void **)&flat->verified, &flat->verified_capacity, words, 1))
+    return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index of %llu rows", (unsigned long long)rows);
+  memset(flat->verified + had, 0, flat->verified_capacity - had);
   return KIN_OK;
-}
-
-static bool is_allowed(const kin_row_filter *filter, uint64_t row) {
-  return !filter || (row < filter->rows && filter->words[row / 64] >> (row % 64) & 1);
 }
 
 static bool is_dead(const flat_index *flat, uint64_t row) {
@@ -41,7 +41,7 @@ static void mark_dead(flat_index *flat, uint64_t row) {
 
 static kin_status flat_add(kin_index *index, int64_t id, const float *vector, uint64_t *row, kin_error *err) {
   flat_index *flat = (flat_index *)index;
-  kin_status status = reserve_dead(flat, kin_vectors_rows(flat->file) + 1, err);
+  kin_status status = reserve(flat, kin_vectors_rows(flat->file) + 1, err);
   return status == KIN_OK ? kin_vectors_append(flat->file, id, vector, row, err) : status;
 }
 
@@ -62,21 +62,45 @@ static kin_status flat_save(kin_index *index, kin_error *err) {
   return kin_vectors_sync(((flat_index *)index)->file, err);
 }
 
+/* The rows of `state` that don't count. A group in which one comes back to life is checked again. */
+static kin_status set_dead(flat_index *flat, const kin_index_state *state, kin_error *err) {
+  uint64_t *before = kin_array(flat->dead_words, sizeof *before);
+  if (!before)
+    return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index of %llu rows", (unsigned long long)state->rows);
+  memcpy(before, flat->dead, flat->dead_words * sizeof *before);
+  memset(flat->dead, 0, flat->dead_words * sizeof *flat->dead);
+  flat->n_dead = 0;
+  kin_status status = KIN_OK;
+  for (size_t i = 0; status == KIN_OK && i < state->n_holes; i++) {
+    if (state->holes[i] >= state->rows)
+      status = kin_fail(err, KIN_ERR_FORMAT, "%s: the store names row %llu of %llu", kin_vectors_path(flat->file),
+                        (unsigned long long)state->holes[i], (unsigned long long)state->rows);
+    else
+      mark_dead(flat, state->holes[i]);
+  }
+  for (size_t i = 0; i < flat->dead_words; i++)
+    if ((before[i] & ~flat->dead[i]) || i >= state->rows / KIN_SCAN_ROWS) flat->verified[i] = 0;
+  free(before);
+  return status;
+}
+
 static kin_status flat_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {
   flat_index *flat = (flat_index *)index;
   kin_status status = kin_vectors_set_rows(flat->file, state->rows, err);
-  if (status == KIN_OK) status = reserve_dead(flat, state->rows, err);
+  if (status == KIN_OK) status = reserve(flat, state->rows, err);
+  if (status == KIN_OK) status = set_dead(flat, state, err);
   if (status != KIN_OK) return status;
-  memset(flat->dead, 0, flat->dead_words * sizeof *flat->dead);
-  flat->n_dead = 0;
-  if (flat->verified > state->rows) flat->verified = state->rows;
-  for (size_t i = 0; i < state->n_holes; i++) {
-    if (state->holes[i] >= state->rows)
-      return kin_fail(err, KIN_ERR_FORMAT, "%s: the store names row %llu of %llu", kin_vectors_path(flat->file),
-                      (unsigned long long)state->holes[i], (unsigned long long)state->rows);
-    mark_dead(flat, state->holes[i]);
-  }
+  flat->committed = state->rows;
+  if (!flat->codes) return KIN_OK;
+  kin_codes_refresh(flat->codes, flat->file, flat->committed);
+  kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
   return KIN_OK;
+}
+
+static void flat_committed(kin_index *index) {
+  flat_index *flat = (flat_index *)index;
+  flat->committed = kin_vectors_rows(flat->file);
+  if (flat->codes) kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
 }
 
 static void flat_statistics(const kin_index *index, kin_index_stats *out) {
@@ -86,144 +110,68 @@ static void flat_statistics(const kin_index *index, kin_index_stats *out) {
                            .dim = index->dim,
                            .items = rows - flat->n_dead,
                            .holes = flat->n_dead,
-                           .bytes = kin_vectors_bytes(flat->file)};
+                           .bytes = kin_vectors_bytes(flat->file),
+                           .derived_bytes = flat->codes ? kin_codes_bytes(flat->codes) : 0,
+                           .memory_bytes = flat->dead_words * sizeof *flat->dead + flat->verified_capacity};
 }
 
 static void flat_close(kin_index *index) {
   flat_index *flat = (flat_index *)index;
   kin_vectors_close(flat->file);
+  kin_codes_close(flat->codes);
   free(flat->dead);
+  free(flat->verified);
   free(flat);
 }
 
-/* ---------------------------------------------------------------- search */
-
-/* The best matches seen so far, as a heap with the worst of them on top. */
-typedef struct best_list {
-  kin_match *heap;
-  size_t n, k;
-} best_list;
-
-static void sift_down(best_list *best, kin_match m) {
-  size_t at = 0;
-  for (size_t child; (child = 2 * at + 1) < best->n; at = child) {
-    if (child + 1 < best->n && kin_match_is_better(best->heap[child], best->heap[child + 1])) child++;
-    if (!kin_match_is_better(m, best->heap[child])) break;
-    best->heap[at] = best->heap[child];
-  }
-  best->heap[at] = m;
-}
-
-static void offer(best_list *best, kin_match m) {
-  if (best->n == best->k) {
-    if (kin_match_is_better(m, best->heap[0])) sift_down(best, m);
-    return;
-  }
-  size_t at = best->n++;
-  for (; at > 0 && kin_match_is_better(best->heap[(at - 1) / 2], m); at = (at - 1) / 2)
-    best->heap[at] = best->heap[(at - 1) / 2];
-  best->heap[at] = m;
-}
-
-typedef struct scan {
-  const flat_index *flat;
-  const float *query;
-  const kin_row_filter *filter;
-  size_t dim;
-  uint64_t rows, rows_per_task;
-  best_list *best; /* one a task */
-  uint64_t *bad;   /* one a task: the first row whose checksum is wrong, or UINT64_MAX */
-} scan;
-
-static void scan_task(void *arg, size_t task) {
-  scan *s = arg;
-  const flat_index *flat = s->flat;
-  uint64_t row = task * s->rows_per_task, end = row + s->rows_per_task;
-  if (end > s->rows) end = s->rows;
-  for (; row < end; row++) {
-    if (is_dead(flat, row)) continue;
-    if (!is_allowed(s->filter, row)) continue;
-    if (row >= flat->verified && !kin_vectors_check(flat->file, row)) {
-      s->bad[task] = row;
-      return;
-    }
-    float score = flat->context->kernels->dot(s->query, kin_vectors_at(flat->file, row), s->dim);
-    offer(&s->best[task], (kin_match){kin_vectors_id(flat->file, row), row, score});
-  }
-}
-
-/* Scan with `n` tasks, each keeping `k` in its part of `heaps`; then bring the lists together at the start. */
-static kin_status run_scan(flat_index *flat, scan *s, size_t n, size_t k, kin_match *heaps, size_t *found,
+static kin_status run_scan(flat_index *flat, const kin_index_query *query, kin_match *out, size_t *n_out, bool *stale,
                            kin_error *err) {
-  for (size_t i = 0; i < n; i++) {
-    s->best[i] = (best_list){.heap = heaps + i * k, .k = k};
-    s->bad[i] = UINT64_MAX;
-  }
-  kin_parallel_for(flat->context->pool, n, scan_task, s);
-  for (size_t i = 0; i < n; i++)
-    if (s->bad[i] != UINT64_MAX) return kin_vectors_fail_row(flat->file, s->bad[i], err);
-  if (!s->filter) flat->verified = s->rows;
-  *found = 0;
-  for (size_t i = 0; i < n; i++) {
-    memmove(heaps + *found, s->best[i].heap, s->best[i].n * sizeof *heaps);
-    *found += s->best[i].n;
-  }
-  qsort(heaps, *found, sizeof *heaps, kin_match_compare);
-  return KIN_OK;
-}
-
-static kin_status search_one(kin_index *index, const float *query, const kin_row_filter *filter, size_t k,
-                             kin_match *out, size_t *n_out, kin_error *err) {
-  flat_index *flat = (flat_index *)index;
-  uint64_t rows = kin_vectors_rows(flat->file);
-  if (rows == flat->n_dead) return KIN_OK;
-  kin_status status = kin_vectors_map(flat->file, err);
-  if (status != KIN_OK) return status;
-
-  uint64_t most_tasks = (uint64_t)kin_pool_threads(flat->context->pool) * 8;
-  scan s = {.flat = flat, .query = query, .filter = filter, .dim = index->dim, .rows = rows};
-  s.rows_per_task = (rows + most_tasks - 1) / most_tasks;
-  if (s.rows_per_task < ROWS_PER_TASK_MIN) s.rows_per_task = ROWS_PER_TASK_MIN;
-  size_t n = (size_t)((rows + s.rows_per_task - 1) / s.rows_per_task);
-  size_t k_task = k < s.rows_per_task ? k : (size_t)s.rows_per_task;
-
-  size_t found = 0;
-  kin_match *heaps = kin_array(n * k_task, sizeof *heaps);
-  s.best = kin_array(n, sizeof *s.best);
-  s.bad = kin_array(n, sizeof *s.bad);
-  if (heaps && s.best && s.bad)
-    status = run_scan(flat, &s, n, k_task, heaps, &found, err);
-  else
-    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search of %zu matches", k);
-  if (status == KIN_OK) {
-    *n_out = found < k ? found : k;
-    memcpy(out, heaps, *n_out * sizeof *out);
-  }
-  free(heaps);
-  free(s.best);
-  free(s.bad);
-  return status;
+  kin_scan scan = {.context = flat->context,
+                   .file = flat->file,
+                   .codes = flat->codes,
+                   .dead = flat->dead,
+                   .verified = flat->verified,
+                   .rows = kin_vectors_rows(flat->file),
+                   .query = query};
+  return kin_scan_run(&scan, out, n_out, stale, err);
 }
 
 static kin_status flat_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                               kin_error *err) {
-  kin_status status = KIN_OK;
-  for (size_t i = 0; status == KIN_OK && i < query->n; i++)
-    status =
-        search_one(index, query->vectors + i * index->dim, query->filter, query->k, out + i * query->k, &n_out[i], err);
-  return status;
+  flat_index *flat = (flat_index *)index;
+  if (kin_vectors_rows(flat->file) == flat->n_dead) return KIN_OK;
+  bool stale = false;
+  kin_status status = kin_vectors_map(flat->file, err);
+  if (status == KIN_OK) status = run_scan(flat, query, out, n_out, &stale, err);
+  if (status != KIN_OK || !stale) return status;
+  kin_codes_distrust(flat->codes);
+  kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
+  return run_scan(flat, query, out, n_out, &stale, err);
 }
 
 kin_status kin_index_open_flat(kin_context *context, const char *path, bool writable, const kin_vectors_key *key,
                                const kin_index_state *state, kin_index **out, kin_error *err) {
-  static const kin_index_ops ops = {flat_add,  flat_remove,  flat_get,        flat_search,
-                                    flat_save, flat_refresh, flat_statistics, flat_close};
+  return kin_index_open_flat_coded(context, path, writable, key, state, KIN_CODE_INT8, out, err);
+}
+
+kin_status kin_index_open_flat_coded(kin_context *context, const char *path, bool writable, const kin_vectors_key *key,
+                                     const kin_index_state *state, kin_code kind, kin_index **out, kin_error *err) {
+  static const kin_index_ops ops = {.add = flat_add,
+                                    .remove = flat_remove,
+                                    .get = flat_get,
+                                    .search = flat_search,
+                                    .save = flat_save,
+                                    .committed = flat_committed,
+                                    .refresh = flat_refresh,
+                                    .statistics = flat_statistics,
+                                    .close = flat_close};
   *out = NULL;
   flat_index *flat = calloc(1, sizeof *flat);
   if (!flat) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index");
   flat->base = (kin_index){&ops, key->dim};
   flat->context = context;
   kin_status status = kin_vectors_open(path, writable, key, &flat->file, err);
+  if (status == KIN_OK && kind != KIN_CODE_NONE) status = kin_codes_open(path, writable, kind, key, &flat->codes, err);
   if (status == KIN_OK) status = flat_refresh(&flat->base, state, err);
   if (status != KIN_OK) {
     flat_close(&flat->base);

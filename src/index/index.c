@@ -1,10 +1,16 @@
 /* The calls of index.h, passed to the kind of index at hand after the checks that all share. */
 #include "index/index.h"
 
+#include "index/codes.h"
+
 #include <math.h>
 
 void kin_index_close(kin_index *index) {
   if (index) index->ops->close(index);
+}
+
+void kin_index_remove_derived(const char *path) {
+  kin_codes_remove(path);
 }
 
 static bool all_finite(const float *v, size_t n) {
@@ -40,6 +46,10 @@ kin_status kin_index_search(kin_index *index, const kin_index_query *query, kin_
 
 kin_status kin_index_save(kin_index *index, kin_error *err) {
   return index->ops->save(index, err);
+}
+
+void kin_index_committed(kin_index *index) {
+  if (index->ops->committed) index->ops->committed(index);
 }
 
 kin_status kin_index_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {

@@ -68,6 +68,7 @@ typedef struct kin_index_ops {
   kin_status (*get)(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err);
   kin_status (*search)(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out, kin_error *err);
   kin_status (*save)(kin_index *index, kin_error *err);
+  void (*committed)(kin_index *index); /* may be NULL */
   kin_status (*refresh)(kin_index *index, const kin_index_state *state, kin_error *err);
   void (*statistics)(const kin_index *index, kin_index_stats *out);
   void (*close)(kin_index *index);
@@ -82,6 +83,8 @@ struct kin_index {
 kin_status kin_index_open_flat(kin_context *context, const char *path, bool writable, const kin_vectors_key *key,
                                const kin_index_state *state, kin_index **out, kin_error *err);
 void kin_index_close(kin_index *index);
+/* Remove what lies beside the vector file at `path` and was derived from it. */
+void kin_index_remove_derived(const char *path);
 
 /* Add `vector` (dim floats, all finite, of length 1) for item `id`; *row is where it lies, to be given back with
  * the item in the calls below. */
@@ -98,6 +101,8 @@ kin_status kin_index_search(kin_index *index, const kin_index_query *query, kin_
                             kin_error *err);
 /* Make what was added durable; to be called before the state that names it is committed. */
 kin_status kin_index_save(kin_index *index, kin_error *err);
+/* The state with all that was saved is committed: what is derived from the vectors may follow. */
+void kin_index_committed(kin_index *index);
 /* Take on a committed state: after another process's commit, or to forget what wasn't committed. */
 kin_status kin_index_refresh(kin_index *index, const kin_index_state *state, kin_error *err);
 void kin_index_statistics(const kin_index *index, kin_index_stats *out);

@@ -269,6 +269,35 @@ kin_status kin_vectors_read(kin_vectors *file, uint64_t row, int64_t id, float *
   return KIN_OK;
 }
 
+kin_status kin_vectors_read_many(const kin_vectors *file, uint64_t row, size_t n, float *out, uint64_t *digest,
+                                 kin_error *err) {
+  uint8_t *records = kin_array(n, file->record_bytes);
+  if (!records) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu rows", file->path, n);
+  kin_status status = read_all(file->fd, file->path, records, n * file->record_bytes, offset_of(file, row), err);
+  uint64_t sum = 0;
+  for (size_t i = 0; status == KIN_OK && i < n; i++) {
+    const uint8_t *record = records + i * file->record_bytes;
+    uint64_t checksum = record_checksum(record, file->record_bytes, row + i);
+    if (memcmp(record, &checksum, sizeof checksum) != 0) status = kin_vectors_fail_row(file, row + i, err);
+    sum = kin_checksum(&checksum, sizeof checksum, sum);
+    memcpy(out + i * file->dim, record + sizeof(record_head), file->dim * sizeof *out);
+  }
+  free(records);
+  if (digest) *digest = sum;
+  return status;
+}
+
+kin_status kin_vectors_digest(const kin_vectors *file, uint64_t row, size_t n, uint64_t *digest, kin_error *err) {
+  *digest = 0;
+  for (size_t i = 0; i < n; i++) {
+    uint64_t checksum;
+    kin_status status = read_all(file->fd, file->path, &checksum, sizeof checksum, offset_of(file, row + i), err);
+    if (status != KIN_OK) return status;
+    *digest = kin_checksum(&checksum, sizeof checksum, *digest);
+  }
+  return KIN_OK;
+}
+
 kin_status kin_vectors_map(kin_vectors *file, kin_error *err) {
   size_t bytes = (size_t)offset_of(file, file->rows);
   if (file->map && file->map_bytes >= bytes) return KIN_OK;

@@ -42,6 +42,13 @@ kin_status kin_vectors_sync(kin_vectors *file, kin_error *err);
 /* Read and check one record. KIN_ERR_FORMAT names file and row, also if it isn't `id`'s. */
 kin_status kin_vectors_read(kin_vectors *file, uint64_t row, int64_t id, float *out, kin_error *err);
 
+/* Read and check rows [row, row + n) into out[n][dim]; *digest (may be NULL) gets a number that depends on all of their
+ * records. Safe to call from several threads. */
+kin_status kin_vectors_read_many(const kin_vectors *file, uint64_t row, size_t n, float *out, uint64_t *digest,
+                                 kin_error *err);
+/* That number from the checksums alone, which aren't checked. */
+kin_status kin_vectors_digest(const kin_vectors *file, uint64_t row, size_t n, uint64_t *digest, kin_error *err);
+
 /* Map all rows for scanning; the pointers below hold until the next set_rows, append or close. */
 kin_status kin_vectors_map(kin_vectors *file, kin_error *err);
 const float *kin_vectors_at(const kin_vectors *file, uint64_t row); /* 64-byte aligned */

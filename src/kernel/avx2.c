@@ -82,6 +82,10 @@ static inline __m256 scale_exponent8(__m256 a, __m256 shifted) {
   __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), n));
 }
+static inline uint32_t v_at_least(v16 a, v16 b) {
+  return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_GE_OQ)) |
+         (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.hi, b.hi, _CMP_GE_OQ)) << 8;
+}
 static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return (v16){scale_exponent8(a.lo, shifted.lo), scale_exponent8(a.hi, shifted.hi)};
 }
@@ -109,6 +113,7 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 }
 
 #define PEAK_CHAINS 5
+#define DOT_QUERIES 1
 #define TILE_ROWS 6
 
 /* Half a panel: 6 x 16 keeps 12 sums, 2 weights and 1 activation in the 16 registers. */

@@ -55,6 +55,9 @@ static inline v16 v_copysign(v16 magnitude, v16 sign) {
 static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
 }
+static inline uint32_t v_at_least(v16 a, v16 b) {
+  return _cvtmask16_u32(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ));
+}
 static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n));
@@ -68,6 +71,7 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 }
 
 #define PEAK_CHAINS 12
+#define DOT_QUERIES 4
 #define TILE_ROWS 12
 
 /* 12 x 32 keeps 24 sums, 2 weights and the activations in the 32 registers. */

@@ -59,6 +59,17 @@ const kin_int8_kernels *kin_int8_kernels_for(kin_isa isa) {
   return &kin_int8_scalar;
 }
 
+const kin_scan_kernels *kin_scan_kernels_for(kin_isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX512) && has_avx512())
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") ? &kin_scan_avx512vnni
+                                                                                        : &kin_scan_avx512;
+  if ((isa == KIN_ISA_AUTO || isa == KIN_ISA_AVX2) && has_avx2()) return &kin_scan_avx2;
+#endif
+  return isa == KIN_ISA_AUTO || isa == KIN_ISA_SCALAR ? &kin_scan_scalar : NULL;
+}
+
 static unsigned usable_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return (unsigned)CPU_COUNT(&set);
@@ -77,6 +88,7 @@ kin_status kin_context_open(const kin_context_options *options, kin_context **ou
   context->kernels = kin_kernels_for(o.isa);
   context->bf16 = kin_bf16_kernels_for(o.isa);
   context->int8 = kin_int8_kernels_for(o.isa);
+  context->scan = kin_scan_kernels_for(o.isa);
   kin_status status = KIN_OK;
   if (!context->kernels)
     status = kin_fail(err, KIN_ERR_UNSUPPORTED, "this CPU or system lacks %s", names[o.isa]);

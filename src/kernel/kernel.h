@@ -34,6 +34,17 @@ typedef struct kin_sums {
   const int32_t *weight_sums;
 } kin_sums;
 
+/* Rows that a scan takes at once. */
+#define KIN_SCAN_ROWS 64
+
+/* What a row's estimated score for one query may be off by, and what it must reach to be of interest. */
+typedef struct kin_scan_bound {
+  float factor; /* estimate = factor * the row's scale * product */
+  float error;  /* it's off by at most error * the row's error + constant */
+  float constant;
+  float least;
+} kin_scan_bound;
+
 typedef struct kin_kernels {
   const char *name;
   kin_isa isa;
@@ -56,6 +67,12 @@ typedef struct kin_kernels {
   /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
   void (*softmax)(float *x, float scale, size_t n);
   float (*dot)(const float *a, const float *b, size_t n);
+  /* out[i] = dot(row, queries + i * ld, dim), to the bit, for i < n */
+  void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
+  /* estimates[r] = factor * scales[r] * (high[r] + low[r] / 254), `low` may be NULL; bit r of the result tells
+   * whether estimates[r] + error * errors[r] + constant >= least. All of KIN_SCAN_ROWS. */
+  uint64_t (*select)(const float *high, const float *low, const float *scales, const float *errors,
+                     const kin_scan_bound *bound, float *estimates);
   /* out = a + b; out may be either. */
   void (*add)(const float *a, const float *b, size_t n, float *out);
   /* x *= factor */
@@ -126,6 +143,23 @@ extern const kin_int8_kernels kin_int8_scalar, kin_int8_avx2, kin_int8_avxvnni, 
 
 /* The fastest usable table that needs no more than `isa`; AUTO: of all. */
 const kin_int8_kernels *kin_int8_kernels_for(kin_isa isa);
+
+/* Products of compact codes of KIN_SCAN_ROWS rows with queries. Unit u of row r lies at byte 4 * (u * KIN_SCAN_ROWS +
+ * r): four int8 plus 128, or two bfloat16. */
+typedef struct kin_scan_kernels {
+  const char *name;
+  /* out[i][r] = (starts[i] + sum of code * plane i), exact while below 2^24; plane i is planes[i * ld ...], each
+   * number within [-127, 127]. */
+  void (*int8)(const uint8_t *codes, size_t units, const int8_t *planes, size_t ld, const int32_t *starts, size_t n,
+               float *out);
+  /* out[i][r] = sum of code * plane i, in float in some order; ld in numbers. */
+  void (*bf16)(const uint8_t *codes, size_t units, const uint16_t *planes, size_t ld, size_t n, float *out);
+} kin_scan_kernels;
+
+extern const kin_scan_kernels kin_scan_scalar, kin_scan_avx2, kin_scan_avx512, kin_scan_avx512vnni;
+
+/* The fastest table for `isa`; never NULL where kin_kernels_for isn't. */
+const kin_scan_kernels *kin_scan_kernels_for(kin_isa isa);
 
 /* ------------------------------------------------------------------ GEMM */
 

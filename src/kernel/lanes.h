@@ -1,6 +1,6 @@
 /* Kernels written on 16 lanes. The including file defines the type v16 and the v_* operations for its
- * instruction set, gemm_tile, transpose_block, TILE_ROWS, PEAK_CHAINS, ISA, NAME and TABLE; this file makes the rest.
- * Each lane operation is correctly rounded, so that every instruction set gives the same bits. */
+ * instruction set, gemm_tile, transpose_block, TILE_ROWS, PEAK_CHAINS, DOT_QUERIES, ISA, NAME and TABLE; this file
+ * makes the rest. Each lane operation is correctly rounded, so that every instruction set gives the same bits. */
 
 #include <math.h>
 
@@ -149,6 +149,50 @@ static float dot(const float *a, const float *b, size_t n) {
   return lanes_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
 }
 
+/* `n` queries share the loads of the row; each has the four chains of dot(). */
+static inline __attribute__((always_inline)) void dot_some(const float *row, const float *queries, size_t ld,
+                                                           size_t dim, const size_t n, float *out) {
+  v16 s[DOT_QUERIES][4];
+  for (size_t q = 0; q < n; q++)
+    for (size_t c = 0; c < 4; c++) s[q][c] = v_set(0.0f);
+  size_t i = 0;
+  for (; i + 64 <= dim; i += 64)
+#pragma GCC unroll 4
+    for (size_t c = 0; c < 4; c++) {
+      v16 x = v_load(row + i + 16 * c);
+#pragma GCC unroll 4
+      for (size_t q = 0; q < n; q++) s[q][c] = v_fma(x, v_load(queries + q * ld + i + 16 * c), s[q][c]);
+    }
+  for (size_t q = 0; q < n; q++) {
+    const float *query = queries + q * ld;
+    size_t j = i;
+    for (; j + 16 <= dim; j += 16) s[q][0] = v_fma(v_load(row + j), v_load(query + j), s[q][0]);
+    if (j < dim) s[q][1] = v_fma(v_load_some(row + j, dim - j), v_load_some(query + j, dim - j), s[q][1]);
+    out[q] = lanes_sum(v_add(v_add(s[q][0], s[q][1]), v_add(s[q][2], s[q][3])));
+  }
+}
+
+static void dots(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out) {
+  size_t i = 0;
+  for (; i + DOT_QUERIES <= n; i += DOT_QUERIES) dot_some(row, queries + i * ld, ld, dim, DOT_QUERIES, out + i);
+  for (; i < n; i++) dot_some(row, queries + i * ld, ld, dim, 1, out + i);
+}
+
+static uint64_t scan_select(const float *high, const float *low, const float *scales, const float *errors,
+                            const kin_scan_bound *bound, float *estimates) {
+  v16 factor = v_set(bound->factor), error = v_set(bound->error), constant = v_set(bound->constant);
+  uint64_t passed = 0;
+  for (size_t r = 0; r < KIN_SCAN_ROWS; r += 16) {
+    v16 x = v_load(high + r);
+    if (low) x = v_fma(v_load(low + r), v_set(1.0f / 254.0f), x);
+    x = v_mul(x, v_mul(factor, v_load(scales + r)));
+    v_store(estimates + r, x);
+    x = v_fma(error, v_load(errors + r), v_add(x, constant));
+    passed |= (uint64_t)v_at_least(x, v_set(bound->least)) << r;
+  }
+  return passed;
+}
+
 static float sum(const float *x, size_t n) {
   v16 s0 = v_set(0.0f), s1 = s0;
   size_t i = 0;
@@ -258,6 +302,8 @@ const kin_kernels TABLE = {
     .layer_norm = layer_norm,
     .softmax = softmax,
     .dot = dot,
+    .dots = dots,
+    .select = scan_select,
     .add = add,
     .scale = scale_row,
     .gate = gate,

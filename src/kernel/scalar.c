@@ -59,6 +59,12 @@ static inline v16 v_copysign(v16 a, v16 b) {
 static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
   LANES(a.x[i] > b.x[i] ? yes.x[i] : no.x[i]);
 }
+/* Bit i tells whether a >= b in lane i. */
+static inline uint32_t v_at_least(v16 a, v16 b) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 16; i++) bits |= (uint32_t)(a.x[i] >= b.x[i]) << i;
+  return bits;
+}
 /* a * 2^n, n being in the low bits of `shifted`. */
 static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   for (int i = 0; i < 16; i++) {
@@ -136,6 +142,7 @@ static bool usable_int8(void) {
 }
 
 #define PEAK_CHAINS 4
+#define DOT_QUERIES 1
 #define TILE_ROWS 4
 
 static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
@@ -191,3 +198,29 @@ const kin_int8_kernels kin_int8_scalar = {
     .peak = peak_int8,
     .peak_multiply_adds = 4,
 };
+
+static void scan_int8(const uint8_t *codes, size_t units, const int8_t *planes, size_t ld, const int32_t *starts,
+                      size_t n, float *out) {
+  for (size_t i = 0; i < n; i++)
+    for (size_t r = 0; r < KIN_SCAN_ROWS; r++) {
+      int32_t total = starts[i];
+      for (size_t j = 0; j < 4 * units; j++)
+        total += codes[(j / 4 * KIN_SCAN_ROWS + r) * 4 + j % 4] * planes[i * ld + j];
+      out[i * KIN_SCAN_ROWS + r] = (float)total;
+    }
+}
+
+static void scan_bf16(const uint8_t *codes, size_t units, const uint16_t *planes, size_t ld, size_t n, float *out) {
+  for (size_t i = 0; i < n; i++)
+    for (size_t r = 0; r < KIN_SCAN_ROWS; r++) {
+      float total = 0;
+      for (size_t j = 0; j < 2 * units; j++) {
+        uint16_t code;
+        memcpy(&code, codes + (j / 2 * KIN_SCAN_ROWS + r) * 4 + j % 2 * 2, sizeof code);
+        total = fmaf(widen(code), widen(planes[i * ld + j]), total);
+      }
+      out[i * KIN_SCAN_ROWS + r] = total;
+    }
+}
+
+const kin_scan_kernels kin_scan_scalar = {.name = "scalar", .int8 = scan_int8, .bf16 = scan_bf16};

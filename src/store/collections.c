@@ -381,6 +381,7 @@ kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *er
   kin_sql_rollback(store);
   if (status == KIN_OK) {
     if (store->selected == id) store->selected = 0;
+    kin_index_remove_derived(found->vectors_path);
     if (unlink(found->vectors_path) != 0 && errno != ENOENT)
       status = kin_fail_errno(err, errno, "%s: the collection is dropped, but its file can't be removed",
                               found->vectors_path);
