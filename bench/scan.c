@@ -10,6 +10,8 @@
  * seconds of one as JSON. */
 #include "index/scan.h"
 
+#include "index/synthetic.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLUSTERS = 2000, QUERIES = 1000 };
-
-typedef struct generator {
-  size_t dim;
-  float *centres;
-} generator;
+enum { QUERIES = 1000 };
 
 static double now(void) {
   struct timespec t;
@@ -35,30 +32,6 @@ static void fail(const kin_error *err) {
   exit(1);
 }
 
-static uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-/* About normal: the sum of four 16-bit numbers of one hash. */
-static float normal(uint64_t seed, size_t i) {
-  uint64_t z = mix(seed * 0x9e3779b97f4a7c15u + (i + 1) * 0xd1342543de82ef95u);
-  float sum = (float)(z & 0xffff) + (float)(z >> 16 & 0xffff) + (float)(z >> 32 & 0xffff) + (float)(z >> 48);
-  return (sum - 131070.0f) / 37837.0f;
-}
-
-/* Of length 1: a cluster's centre and as much noise, so that cosines within a cluster are about a half. */
-static void make_vector(const generator *g, uint64_t seed, float *out) {
-  const float *centre = g->centres + mix(seed) % CLUSTERS * g->dim;
-  float squares = 0;
-  for (size_t i = 0; i < g->dim; i++) {
-    out[i] = centre[i] + normal(seed, i);
-    squares += out[i] * out[i];
-  }
-  for (size_t i = 0; i < g->dim; i++) out[i] /= sqrtf(squares);
-}
-
 static bool is_there(const char *path, const kin_vectors_key *key, uint64_t rows) {
   kin_vectors *file;
   if (kin_vectors_open(path, false, key, &file, NULL) != KIN_OK) return false;
@@ -67,18 +40,18 @@ static bool is_there(const char *path, const kin_vectors_key *key, uint64_t rows
   return there;
 }
 
-static void make_file(const generator *g, kin_context *context, const char *path, const kin_vectors_key *key,
-                      uint64_t rows) {
+static void make_file(const kin_synthetic *synthetic, kin_context *context, const char *path,
+                      const kin_vectors_key *key, uint64_t rows) {
   kin_error err;
   kin_index *index;
   kin_index_state state = {0}, whole = {.rows = rows};
-  float *v = kin_array(g->dim, sizeof *v);
+  float *v = kin_array(key->dim, sizeof *v);
   kin_codes_remove(path);
   if (!v || kin_vectors_create(path, key, &err) != KIN_OK ||
       kin_index_open_flat(context, path, true, key, &state, &index, &err) != KIN_OK)
     fail(&err);
   for (uint64_t row = 0, added; row < rows; row++) {
-    make_vector(g, row + 1, v);
+    kin_synthetic_vector(synthetic, row, v);
     if (kin_index_add(index, (int64_t)row, v, &added, &err) != KIN_OK) fail(&err);
     if (row % 65536 == 65535) kin_index_committed(index);
   }
@@ -90,13 +63,13 @@ static void make_file(const generator *g, kin_context *context, const char *path
   free(v);
 }
 
-static float *make_queries(const generator *g, const char *path) {
-  float *queries = kin_array(QUERIES, g->dim * sizeof *queries);
+static float *make_queries(const kin_synthetic *synthetic, size_t dim, const char *path) {
+  float *queries = kin_array(QUERIES, dim * sizeof *queries);
   char *name = kin_format("%s.queries", path);
   FILE *f = name ? fopen(name, "wb") : NULL;
   if (!queries || !f) exit(1);
-  for (size_t i = 0; i < QUERIES; i++) make_vector(g, ((uint64_t)1 << 40) + i, queries + i * g->dim);
-  fwrite(queries, sizeof *queries, QUERIES * g->dim, f);
+  for (size_t i = 0; i < QUERIES; i++) kin_synthetic_query(synthetic, i, queries + i * dim);
+  fwrite(queries, sizeof *queries, QUERIES * dim, f);
   fclose(f);
   free(name);
   return queries;
@@ -144,17 +117,15 @@ static void search(kin_index *index, const order *o, const float *queries) {
 int main(int argc, char **argv) {
   if (argc < 4) return 2;
   uint64_t rows = strtoull(argv[2], NULL, 10);
-  generator g = {.dim = strtoul(argv[3], NULL, 10)};
-  kin_vectors_key key = {.uuid = "bench-scan", .collection = 1, .dim = g.dim};
+  kin_vectors_key key = {.uuid = "bench-scan", .collection = 1, .dim = strtoul(argv[3], NULL, 10)};
+  kin_synthetic *synthetic;
   kin_context *context;
   kin_error err;
   kin_context_options options = {.threads = argc > 4 ? (unsigned)atoi(argv[4]) : 0};
-  g.centres = kin_array(CLUSTERS * g.dim, sizeof *g.centres);
-  if (!g.centres) return 1;
-  for (size_t i = 0; i < CLUSTERS * g.dim; i++) g.centres[i] = normal(77, i);
+  if (kin_synthetic_open(key.dim, 1, &synthetic, &err) != KIN_OK) fail(&err);
   if (kin_context_open(&options, &context, &err) != KIN_OK) fail(&err);
-  if (!is_there(argv[1], &key, rows)) make_file(&g, context, argv[1], &key, rows);
-  float *queries = make_queries(&g, argv[1]);
+  if (!is_there(argv[1], &key, rows)) make_file(synthetic, context, argv[1], &key, rows);
+  float *queries = make_queries(synthetic, key.dim, argv[1]);
   printf("{\"threads\": %u, \"isa\": \"%s\"}\n", kin_context_threads(context), context->scan->name);
   fflush(stdout);
 
@@ -174,6 +145,6 @@ int main(int argc, char **argv) {
   kin_index_close(index);
   kin_context_close(context);
   free(queries);
-  free(g.centres);
+  kin_synthetic_close(synthetic);
   return 0;
 }

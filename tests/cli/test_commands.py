@@ -11,7 +11,7 @@ import termios
 
 from support import BIN, DIM, HIDDEN, CommandTest, cosine, main, png
 
-COMMANDS = ("index", "search", "similar", "recommend", "compare", "embed", "model")
+COMMANDS = ("index", "search", "similar", "recommend", "compare", "embed", "model", "bench")
 
 
 class Overview(CommandTest):
@@ -27,12 +27,24 @@ class Overview(CommandTest):
 
     def test_every_command_has_help_with_examples(self):
         for command in [*([c] for c in COMMANDS), ["model", "info"], ["model", "list"], ["model", "pull"],
-                        ["model", "compare"]]:
+                        ["model", "compare"], ["bench", "search"]]:
             out = self.run_kindred(*command, "--help").out
             self.assertIn(f"Usage: kindred {' '.join(command)}", out)
             self.assertIn(f"\nExamples:\n  kindred {command[0]}", out)
             self.assertLessEqual(max(map(len, out.splitlines())), 80, command)
         self.assertEqual(self.run_kindred("help", "embed").out, self.run_kindred("embed", "-h").out)
+
+    def test_bench_search(self):
+        run = self.run_kindred("bench", "search", "-n", "700", "--dim", "24", "--queries", "3", "--rounds", "2", "--json")
+        report = json.loads(run.out)
+        self.assertEqual([report[k] for k in ("count", "dim", "k", "queries")], [700, 24, 10, 3])
+        self.assertEqual([r["by"] for r in report["results"]], ["int8 codes", "bf16 codes", "vectors alone"])
+        for r in report["results"]:
+            self.assertTrue(0 < r["seconds_min"] <= r["seconds_median"] <= r["seconds_max"])
+            self.assertEqual(r["code_bytes"] > 0, r["by"] != "vectors alone")
+        self.assertIn("vectors alone", self.run_kindred("bench", "search", "-n", "50", "--rounds", "1").out)
+        self.run_kindred("bench", status=2)
+        self.run_kindred("bench", "search", "--rounds", "0", status=2)
 
     def test_common_options(self):
         for command in (["index"], ["search"], ["compare"], ["embed"], ["model", "info"]):
