@@ -728,10 +728,10 @@ typedef struct kin_k_score {
 
 #define KIN_MAX_K_SCORES 32
 
-/* Choose k for k-means: for some k from 2 to at most 64 cluster a sample of at most 4,096 vectors and measure the
- * silhouette; the greatest wins, the smaller k among equals. scores[KIN_MAX_K_SCORES], *n_scores of them filled. With
- * fewer than three different vectors k is 1 and there is no score. `options`: metric, seed, starts (default 3) and
- * on_progress count. */
+/* Choose k for k-means: for some k from 2 to twice the root of n (at least 12, at most 64) cluster a sample of at most
+ * 4,096 vectors and measure the silhouette; the greatest wins, the smaller k among equals. scores[KIN_MAX_K_SCORES],
+ * *n_scores of them filled. With fewer than three different vectors k is 1 and there is no score. `options`: metric,
+ * seed, starts (default 3) and on_progress count. */
 KIN_API kin_status kin_choose_k(kin_context *context, const kin_vector_set *set, const kin_kmeans_options *options,
                                 size_t *k, kin_k_score *scores, size_t *n_scores, kin_error *err);
 

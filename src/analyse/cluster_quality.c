@@ -196,7 +196,7 @@ kin_status kin_name_clusters(const float *centres, size_t k, const float *words,
 
 /* ----------------------------------------------------------- choosing k */
 
-enum { SAMPLE = 4096, SAMPLE_STARTS = 3, MOST_K = 64 };
+enum { SAMPLE = 4096, SAMPLE_STARTS = 3, LEAST_MOST_K = 12, MOST_K = 64 };
 
 /* A sample in order, copied. */
 static float *take_sample(const kin_vector_set *set, size_t m, uint64_t seed) {
@@ -206,6 +206,12 @@ static float *take_sample(const kin_vector_set *set, size_t m, uint64_t seed) {
     if (kin_random_unit(&random) * (double)(set->n - i) < (double)(m - taken))
       memcpy(sample + taken++ * set->dim, set->values + i * set->dim, set->dim * sizeof *sample);
   return sample;
+}
+
+/* More clusters than this are mostly pairs and single vectors, which a silhouette likes. */
+static size_t most_k(size_t n) {
+  const size_t root = (size_t)(2 * sqrt((double)n));
+  return root < LEAST_MOST_K ? LEAST_MOST_K : root < MOST_K ? root : MOST_K;
 }
 
 /* 2, 3 ... 12, then in steps of about a fifth. */
@@ -244,7 +250,7 @@ kin_status kin_choose_k(kin_context *context, const kin_vector_set *set, const k
   *k = 1, *n_scores = 0;
   double best = -INFINITY;
   bool scored = true;
-  for (o.k = 2; status == KIN_OK && scored && o.k < m && o.k <= MOST_K && *n_scores < KIN_MAX_K_SCORES;
+  for (o.k = 2; status == KIN_OK && scored && o.k < m && o.k <= most_k(m) && *n_scores < KIN_MAX_K_SCORES;
        o.k = next_k(o.k)) {
     kin_k_score *score = &scores[*n_scores];
     status = score_k(context, &sample, &o, score, &scored, err); /* fewer clusters than asked: no more are there */

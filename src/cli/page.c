@@ -102,7 +102,7 @@ static const char style_sheet[] =
     "thead th small{overflow-wrap:normal}\n"
     "article{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;margin:0 0 16px}\n"
     ".pictures{list-style:none;margin:0;padding:0;display:grid;gap:10px;"
-    "grid-template-columns:repeat(auto-fit,minmax(130px,1fr))}\n"
+    "grid-template-columns:repeat(auto-fill,minmax(130px,1fr))}\n"
     ".pictures li{min-width:0;max-width:220px}\n"
     ".pictures img{width:100%;height:auto;aspect-ratio:4/3;object-fit:cover;border-radius:6px;display:block;"
     "background:var(--line)}\n"

@@ -60,6 +60,9 @@ class Cluster(CommandTest):
 
     def test_names_and_labels(self):
         self.put("x.npy", npy(three_groups(2)))
+        turned = npy([list(column) for column in zip(*three_groups(2))], shape=(6, 4)).replace(b"False", b"True ")
+        self.put("turned.npy", turned)
+        self.assertEqual(self.groups(self.describe("turned.npy", "-k", 3)), self.groups(self.describe("x.npy", "-k", 3)))
         self.put("names.txt", "one\ntwo\nthree\n\"four\", 4\nfive\nsix\n")
         self.put("labels.txt", "\n".join("abcabc") + "\n")
         out = self.describe("x.npy", "-k", 3, "--names", "names.txt", "--labels-from", "labels.txt", "--csv", "o.csv")

@@ -1,0 +1,79 @@
+/* bench-analyse THREADS ANALYSIS FILE.npy NUMBER: seconds, and what was found (bench/analyse.py). */
+#include "kindred.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static kin_status neighbours(kin_context *context, const kin_vector_set *set, size_t k, char *said, size_t size,
+                             kin_error *err) {
+  kin_near *near = calloc(set->n * k, sizeof *near);
+  kin_status status = kin_nearest(context, set, NULL, KIN_METRIC_EUCLIDEAN, k, near, err);
+  double sum = 0;
+  for (size_t i = 0; status == KIN_OK && i < set->n * k; i++) sum += near[i].distance;
+  snprintf(said, size, "mean distance %.6f", sum / (double)(set->n * k));
+  free(near);
+  return status;
+}
+
+static kin_status kmeans(kin_context *context, const kin_vector_set *set, size_t k, size_t batch, char *said,
+                         size_t size, kin_error *err) {
+  kin_clustering c = {0};
+  const kin_kmeans_options options = {.metric = KIN_METRIC_EUCLIDEAN, .k = k, .starts = 1, .batch = batch};
+  kin_status status = kin_kmeans(context, set, &options, &c, err);
+  snprintf(said, size, "inertia %.6g, %zu %s", c.inertia, c.iterations, batch ? "steps" : "iterations");
+  kin_clustering_free(&c);
+  return status;
+}
+
+static kin_status hdbscan(kin_context *context, const kin_vector_set *set, size_t least, char *said, size_t size,
+                          kin_error *err) {
+  kin_clustering c = {0};
+  const kin_hdbscan_options options = {.metric = KIN_METRIC_EUCLIDEAN, .min_cluster_size = least};
+  kin_status status = kin_hdbscan(context, set, &options, &c, err);
+  size_t noise = 0;
+  for (size_t i = 0; i < c.n; i++) noise += c.labels[i] == KIN_NO_CLUSTER;
+  snprintf(said, size, "%zu clusters, %zu noise", c.k, noise);
+  kin_clustering_free(&c);
+  return status;
+}
+
+static kin_status run(kin_context *context, const char *what, const kin_vector_set *set, size_t number, char *said,
+                      size_t size, kin_error *err) {
+  if (strcmp(what, "neighbours") == 0) return neighbours(context, set, number, said, size, err);
+  if (strcmp(what, "kmeans") == 0) return kmeans(context, set, number, 0, said, size, err);
+  if (strcmp(what, "minibatch") == 0) return kmeans(context, set, number, 1024, said, size, err);
+  if (strcmp(what, "hdbscan") == 0) return hdbscan(context, set, number, said, size, err);
+  err->status = KIN_ERR_ARGUMENT;
+  snprintf(err->message, sizeof err->message, "no analysis \"%s\"", what);
+  return KIN_ERR_ARGUMENT;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 5) return fprintf(stderr, "usage: bench-analyse THREADS ANALYSIS FILE.npy NUMBER\n"), 2;
+  kin_error err;
+  kin_context *context = NULL;
+  float *values = NULL;
+  kin_vector_set set = {0};
+  char said[256] = "";
+  const kin_context_options options = {.threads = (unsigned)strtoul(argv[1], NULL, 10)};
+  kin_status status = kin_context_open(&options, &context, &err);
+  if (status == KIN_OK) status = kin_npy_read(argv[3], &values, &set.n, &set.dim, &err);
+  set.values = values;
+  const double start = now();
+  if (status == KIN_OK) status = run(context, argv[2], &set, strtoul(argv[4], NULL, 10), said, sizeof said, &err);
+  if (status == KIN_OK)
+    printf("%.3f %s\n", now() - start, said);
+  else
+    fprintf(stderr, "bench-analyse: %s\n", err.message);
+  free(values);
+  kin_context_close(context);
+  return status != KIN_OK;
+}
