@@ -3,6 +3,7 @@ import array
 import json
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -14,7 +15,7 @@ TOOLS = pathlib.Path(os.environ["KINDRED_SOURCE"]) / "tools"
 sys.path.insert(0, str(TOOLS))
 sys.dont_write_bytecode = True
 import materials  # noqa: E402
-from material import e5, fetch, focus, onnx, photos, png, rcc, safetensors, stamps  # noqa: E402
+from material import e5, fetch, focus, fortunes, onnx, photos, png, rcc, safetensors, stamps  # noqa: E402
 
 
 def field(number, value):
@@ -29,6 +30,13 @@ def field(number, value):
 def tensor(name, shape, floats):
     return (b"".join(field(1, size) for size in shape) + field(2, onnx.FLOAT) + field(8, name.encode()) +
             field(9, struct.pack(f"<{len(floats)}f", *floats)))
+
+
+class Fortunes(unittest.TestCase):
+    def test_sayings(self):
+        long = "A saying that goes over two lines, of which\n\tthe second is set in."
+        text = f"Too short.\n%\n{long}\n\t\t-- Somebody\n%\n{'x' * 401}\n%\n{long[:41]}\n%\n"
+        self.assertEqual(list(fortunes.sayings(text)), [re.sub(r"\s+", " ", long), long[:41]])
 
 
 class Onnx(unittest.TestCase):
