@@ -9,7 +9,8 @@ enum { THUMBNAIL = 220, MOST_IN_SECTION = 60, MOST_MISTAKES = 40 };
 
 static const char style[] =
     "h2 small,h2 b{display:inline;font-weight:400;margin-left:.6em}\n"
-    ".confusion td{min-width:3em}.confusion td.right{background:var(--best-back);color:var(--best);font-weight:600}\n"
+    ".confusion thead th{overflow-wrap:normal}.confusion td{min-width:3em}.confusion "
+    "td.right{background:var(--best-back);color:var(--best);font-weight:600}\n"
     ".confusion td.wrong{color:var(--other);font-weight:600}.confusion td.none{color:var(--soft)}\n"
     ".wrong .score,.wrong .true{color:var(--other)}.true{display:block;font-size:.8rem}\n"
     ".texts{list-style:none;margin:0;padding:0}.texts li{padding:.5em 0;border-top:1px solid var(--line)}\n"

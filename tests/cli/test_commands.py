@@ -84,7 +84,7 @@ class Overview(CommandTest):
         return shown.decode()
 
     def test_progress_on_a_terminal(self):
-        picture = png(1, 400, 400)
+        picture = png(1, 1600, 1600) # the work must outlast the time between two drawings
         for i in range(249):
             self.put(f"p/{i}.png", picture + b"%d" % i) # no two alike
         self.put("p/bad.png", picture[:200])
