@@ -18,8 +18,8 @@
 /* How many times the width and height that are needed a reduced picture must have: at 1 the vectors differ ten times
  * as much, for a sixth less time. */
 #define FAST_MARGIN 2
-/* Bytes after a row that the resize may read. */
-#define SLACK 64
+/* Bytes after a row that the resize may read, so that it has few outputs left that its wide kernels can't reach. */
+#define SLACK 256
 
 /* What a crop needs beside the decoder. */
 typedef struct crop_job {

@@ -40,7 +40,7 @@ void kin_resize_across_rest(const kin_taps *t, size_t begin, const uint8_t *row,
 void kin_resize_down_rest(const kin_taps *t, size_t i, const uint8_t *const *rows, size_t begin, size_t n,
                           uint8_t *out);
 
-/* How many outputs can read `taps` weights at a time, and `over` bytes beyond, without leaving the row. */
-size_t kin_resize_inside(const kin_taps *t, uint32_t first, size_t row_bytes, size_t taps, size_t over);
+/* How many outputs can read t->stride pixels, and `over` bytes beyond, without leaving the row. */
+size_t kin_resize_inside(const kin_taps *t, uint32_t first, size_t row_bytes, size_t over);
 
 #endif

@@ -41,7 +41,7 @@ static inline __attribute__((always_inline)) void across_rows(const size_t n_row
 
 static void across(const kin_taps *t, const uint8_t *const *rows, size_t n_rows, uint32_t first, size_t row_bytes,
                    uint8_t *const *out) {
-  const size_t n = kin_resize_inside(t, first, row_bytes, TAPS, OVER);
+  const size_t n = kin_resize_inside(t, first, row_bytes, OVER);
   if (n_rows == KIN_RESIZE_ROWS)
     across_rows(KIN_RESIZE_ROWS, t, n, rows, first, out);
   else

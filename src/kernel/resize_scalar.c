@@ -37,12 +37,10 @@ void kin_resize_down_rest(const kin_taps *t, size_t i, const uint8_t *const *row
   }
 }
 
-size_t kin_resize_inside(const kin_taps *t, uint32_t first, size_t row_bytes, size_t taps, size_t over) {
+size_t kin_resize_inside(const kin_taps *t, uint32_t first, size_t row_bytes, size_t over) {
   size_t n = t->n;
-  for (; n; n--) {
-    size_t end = t->first[n - 1] - first + (t->count[n - 1] + taps - 1) / taps * taps;
-    if (end * 3 + over <= row_bytes) break;
-  }
+  /* By t->stride, not by the count of each: rounded up to whole steps, an output may read further than the next. */
+  while (n && (t->first[n - 1] - first + t->stride) * 3 + over > row_bytes) n--;
   return n;
 }
 
