@@ -15,6 +15,7 @@ void kin_vision_describe(const kin_vision_transformer *v, kin_model_info *info) 
 kin_status kin_vision_load_clip(kin_loader *l, kin_vision_transformer *v, const kin_vision_names *names) {
   size_t width = v->stack.width, patches = v->grid * v->grid, p = v->patch;
   kin_load_matrix(l, 4, (const size_t[]){width, 3, p, p}, width, 3 * p * p, &v->embed, "%s", names->embed);
+  if (l->int8) kin_load_int8_pixels(l, &v->embed, p * p, v->normalise[0]);
   kin_load_floats(l, 1, &width, &v->prefix, "%s", names->class_token);
   kin_load_floats(l, 2, (const size_t[]){patches + 1, width}, &v->positions, "%s", names->positions);
   kin_load_norm(l, width, v->stack.eps, &v->pre_norm, "%s", names->pre_norm);
