@@ -68,8 +68,7 @@ static bool feed_folder(kin_sha256 *h, const char *dir, bool below) {
   return ok;
 }
 
-/* In hexadecimal; "" where the folder can't be read. */
-static void hash_sources(const kin_model_source *dir, char hex[65]) {
+void kin_packed_file_sources(const kin_model_source *dir, char hex[65]) {
   kin_sha256 *h = kin_sha256_new();
   *hex = '\0';
   if (!h) return;
@@ -135,11 +134,10 @@ static bool check(const kin_map *map, const char *sources, kin_packed_file *out)
   return true;
 }
 
-bool kin_packed_file_open(const char *folder, const kin_model_source *dir, kin_packed_file *out) {
+bool kin_packed_file_open(const char *folder, const kin_model_source *dir, const char *sources, kin_packed_file *out) {
   *out = (kin_packed_file){0};
-  char *path = path_of(folder, dir), sources[65];
+  char *path = path_of(folder, dir);
   kin_map map = {0};
-  hash_sources(dir, sources);
   bool found = path && kin_file_exists(path) && kin_map_open(path, &map, NULL) == KIN_OK;
   free(path);
   if (found && check(&map, sources, out)) return true;
@@ -198,14 +196,14 @@ static void put(const char *folder, const kin_model_source *dir, head *h, kin_vi
   free(path), free(temporary);
 }
 
-void kin_packed_file_save(const char *folder, const kin_model_source *dir, const kin_model *model) {
+void kin_packed_file_save(const char *folder, const kin_model_source *dir, const char *sources, kin_model *model) {
   head h = {.parameters = model->info.parameters, .memory_bytes = model->info.memory_bytes};
   memcpy(h.magic, magic, sizeof magic);
   memcpy(h.id, model->info.id, sizeof h.id);
-  hash_sources(dir, h.sources);
+  kin_packed_file_sources(dir, h.sources);
+  if (!*h.sources || strcmp(h.sources, sources) != 0) return;
   kin_visitor v = {.kind = KIN_VISIT_SAVE};
-  if (model->image.visit) model->image.visit(model->image.self, &v);
-  if (model->text.visit) model->text.visit(model->text.self, &v);
-  if (!v.failed && *h.sources) put(folder, dir, &h, &v);
+  kin_model_visit(model, &v);
+  if (!v.failed) put(folder, dir, &h, &v);
   free(v.entries), free(v.pieces);
 }

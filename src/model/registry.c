@@ -256,13 +256,13 @@ static kin_status load_towers(kin_model *model, const kin_model_source *dir, con
   return KIN_OK;
 }
 
-static void visit_towers(kin_model *model, kin_visitor *v) {
+void kin_model_visit(kin_model *model, kin_visitor *v) {
   if (model->image.visit) model->image.visit(model->image.self, v);
   if (model->text.visit) model->text.visit(model->text.self, v);
 }
 
 static void close_towers(kin_model *model) {
-  if (!model->packed.data) visit_towers(model, &(kin_visitor){.kind = KIN_VISIT_FREE});
+  if (!model->packed.data) kin_model_visit(model, &(kin_visitor){.kind = KIN_VISIT_FREE});
   if (model->image.close) model->image.close(model->image.self);
   if (model->text.close) model->text.close(model->text.self);
   kin_map_close(&model->packed);
@@ -274,7 +274,7 @@ static kin_status attach_towers(kin_model *model, const kin_model_source *dir, c
                                 kin_packed_file *file, kin_error *err) {
   kin_status status = load_towers(model, dir, layout, file, err);
   kin_visitor v = {.kind = KIN_VISIT_ATTACH, .entries = file->entries, .n = file->n, .map = (uint8_t *)file->map.data};
-  if (status == KIN_OK) visit_towers(model, &v);
+  if (status == KIN_OK) kin_model_visit(model, &v);
   if (status == KIN_OK && (v.failed || v.next != v.n))
     status = kin_fail(err, KIN_ERR_FORMAT, "%s: its packed weights are damaged", dir->path);
   model->packed = file->map, file->map = (kin_map){0};
@@ -284,10 +284,10 @@ static kin_status attach_towers(kin_model *model, const kin_model_source *dir, c
 }
 
 static kin_status open_towers(kin_model *model, const kin_model_source *dir, const kin_layout *layout,
-                              const char *folder, kin_error *err) {
+                              const char *folder, const char *sources, kin_error *err) {
   kin_packed_file file;
   const kin_tokenizer *before = model->tokenizer;
-  if (folder && kin_packed_file_open(folder, dir, &file)) {
+  if (folder && kin_packed_file_open(folder, dir, sources, &file)) {
     kin_status status = attach_towers(model, dir, layout, &file, NULL);
     kin_packed_file_close(&file);
     if (status == KIN_OK) return status;
@@ -296,7 +296,7 @@ static kin_status open_towers(kin_model *model, const kin_model_source *dir, con
   }
   kin_status status = load_towers(model, dir, layout, NULL, err);
   bool whole = (!layout->load_image || model->image.visit) && (!layout->load_text || model->text.visit);
-  if (status == KIN_OK && folder && whole) kin_packed_file_save(folder, dir, model);
+  if (status == KIN_OK && folder && whole) kin_packed_file_save(folder, dir, sources, model);
   return status;
 }
 
@@ -319,9 +319,11 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_
                              kin_error *err) {
   kin_status status = KIN_OK;
   kin_weights *weights = NULL;
+  char sources[65] = "";
   if (dir->pooling != KIN_POOLING_DEFAULT && !layout->pools)
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: a model of this kind (%s) has no choice of pooling", dir->path,
                     layout->architecture);
+  if (packed) kin_packed_file_sources(dir, sources);
   if (layout->load_image)
     status =
         (layout->load_preprocess ? layout->load_preprocess : kin_preprocess_load)(dir->path, &model->preprocess, err);
@@ -329,7 +331,7 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_
   dir->weights = weights;
   if (status == KIN_OK) status = layout->configure(model, dir, err);
   if (status == KIN_OK) status = check_image_size(model, dir, err);
-  if (status == KIN_OK) status = open_towers(model, dir, layout, packed, err);
+  if (status == KIN_OK) status = open_towers(model, dir, layout, packed, sources, err);
   if (status == KIN_OK) status = check_vocabulary(model, dir, err);
   kin_weights_close(weights);
   if (status != KIN_OK) return status;

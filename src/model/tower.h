@@ -36,6 +36,9 @@ struct kin_model {
   kin_map packed; /* what the towers' memory is mapped from; data NULL: it is their own */
 };
 
+/* Visit what both towers hold, the image tower first. */
+void kin_model_visit(kin_model *model, kin_visitor *v);
+
 /* A model directory while it is being read. */
 typedef struct kin_model_source {
   const char *path;
