@@ -1,29 +1,13 @@
 /* Scaled dot-product attention, a task for each sequence and head, on the GEMM tiles. */
-#include "kernel/kernel.h"
+#include "kernel/attention.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
-
-/* Queries that share one pass over the keys. */
-enum { QUERY_BLOCK = 48 };
-
-typedef struct attend {
-  const kin_kernels *kernels;
-  const kin_attention *a;
-  size_t longest;
-  float scale;
-  atomic_bool no_memory;
-} attend;
-
-static size_t whole_panels(size_t n) {
-  return (n + KIN_PANEL - 1) / KIN_PANEL * KIN_PANEL;
-}
 
 /* c[rows][columns, whole panels] = a[rows][k] * b, whose panels are `panel_stride` floats apart. */
 static void multiply(const attend *t, size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb,
                      size_t panel_stride, float *c, size_t ldc, size_t columns) {
-  size_t strips = (rows + t->kernels->tile_rows - 1) / t->kernels->tile_rows;
+  size_t strips = divide_up(rows, t->kernels->tile_rows);
   for (size_t s = 0; s < strips; s++) {
     size_t begin = rows * s / strips, end = rows * (s + 1) / strips;
     for (size_t j = 0; j < columns; j += KIN_PANEL)
@@ -103,13 +87,16 @@ static void attend_head(void *arg, size_t task) {
 }
 
 kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err) {
-  if (attention->q.h) return kin_attend_bf16(context, attention, err);
-  attend t = {.kernels = context->kernels, .a = attention, .scale = 1.0f / sqrtf((float)attention->head_dim)};
+  attend t = {.kernels = context->kernels,
+              .bf16 = context->bf16,
+              .a = attention,
+              .scale = 1.0f / sqrtf((float)attention->head_dim)};
   for (size_t i = 0; i < attention->sequences; i++) {
     size_t tokens = attention->starts[i + 1] - attention->starts[i];
     if (tokens > t.longest) t.longest = tokens;
   }
-  kin_parallel_for(context->pool, attention->sequences * attention->heads, attend_head, &t);
+  kin_parallel_for(context->pool, attention->sequences * attention->heads,
+                   attention->q.h ? kin_attend_head_bf16 : attend_head, &t);
   if (atomic_load(&t.no_memory))
     return kin_fail(err, KIN_ERR_MEMORY, "no memory for attention over %zu tokens", t.longest);
   return KIN_OK;

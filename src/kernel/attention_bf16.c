@@ -1,21 +1,7 @@
 /* Scaled dot-product attention on bfloat16 rows, a task for each sequence and head, on the bfloat16 GEMM tiles. */
-#include "kernel/blocks.h"
+#include "kernel/attention.h"
 
-#include <math.h>
-#include <stdatomic.h>
 #include <string.h>
-
-/* Queries that share one pass over the keys. */
-enum { QUERY_BLOCK = 48 };
-
-typedef struct attend {
-  const kin_kernels *kernels;
-  const kin_bf16_kernels *bf16;
-  const kin_attention *a;
-  size_t longest;
-  float scale;
-  atomic_bool no_memory;
-} attend;
 
 /* One task's memory: keys and values as panels, and a block's scores, their softmax, and outputs. */
 typedef struct scratch {
@@ -23,10 +9,6 @@ typedef struct scratch {
   uint16_t *keys, *values, *weights;
   size_t score_ld, value_width;
 } scratch;
-
-static size_t whole_panels(size_t n) {
-  return divide_up(n, KIN_PANEL) * KIN_PANEL;
-}
 
 static bool scratch_open(const attend *t, scratch *s) {
   size_t tokens = whole_panels(t->longest), d = t->a->head_dim;
@@ -96,7 +78,7 @@ static void attend_block(const attend *t, const scratch *s, const uint16_t *q, s
     t->bf16->round(s->out + i * s->value_width, d, a->out.h + (out_row + i) * a->out.ld + column);
 }
 
-static void attend_head(void *arg, size_t task) {
+void kin_attend_head_bf16(void *arg, size_t task) {
   attend *t = arg;
   const kin_attention *a = t->a;
   size_t sequence = task / a->heads, column = task % a->heads * a->head_dim;
@@ -116,19 +98,4 @@ static void attend_head(void *arg, size_t task) {
                    tokens - i < QUERY_BLOCK ? tokens - i : QUERY_BLOCK, start + i, column);
   }
   kin_free_aligned(s.scores);
-}
-
-kin_status kin_attend_bf16(const kin_context *context, const kin_attention *attention, kin_error *err) {
-  attend t = {.kernels = context->kernels,
-              .bf16 = context->bf16,
-              .a = attention,
-              .scale = 1.0f / sqrtf((float)attention->head_dim)};
-  for (size_t i = 0; i < attention->sequences; i++) {
-    size_t tokens = attention->starts[i + 1] - attention->starts[i];
-    if (tokens > t.longest) t.longest = tokens;
-  }
-  kin_parallel_for(context->pool, attention->sequences * attention->heads, attend_head, &t);
-  if (atomic_load(&t.no_memory))
-    return kin_fail(err, KIN_ERR_MEMORY, "no memory for attention over %zu tokens", t.longest);
-  return KIN_OK;
 }

@@ -263,7 +263,5 @@ typedef struct kin_attention {
 
 /* softmax(q k^T / sqrt(head_dim)) v for every sequence and head. */
 kin_status kin_attend(const kin_context *context, const kin_attention *attention, kin_error *err);
-/* What that does for bfloat16 rows. */
-kin_status kin_attend_bf16(const kin_context *context, const kin_attention *attention, kin_error *err);
 
 #endif
