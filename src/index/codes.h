@@ -58,6 +58,10 @@ const kin_code_tail *kin_codes_tail(const kin_codes *codes, uint64_t group);
  * several threads. */
 bool kin_codes_usable(kin_codes *codes, uint64_t group);
 
+/* The bfloat16 code of `x`, and in *number what it stands for: to nearest; what the instructions take for zero is coded
+ * as zero. */
+uint16_t kin_code_bf16(float x, float *number);
+
 /* Take the files away, with the vector file. */
 void kin_codes_remove(const char *vectors_path);
 

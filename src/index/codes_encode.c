@@ -69,17 +69,21 @@ static lengths encode_int8(const float *v, size_t dim, size_t row, uint8_t *code
   return l;
 }
 
+uint16_t kin_code_bf16(float x, float *number) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = fabsf(x) < 1e-37f ? 0 : (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  memcpy(number, &bits, sizeof *number);
+  return (uint16_t)(bits >> 16);
+}
+
 static lengths encode_bf16(const float *v, size_t dim, size_t row, uint8_t *codes, float *scale) {
   lengths l = {0};
   *scale = 1;
   for (size_t i = 0; i < dim; i++) {
-    uint32_t bits;
     float number;
-    memcpy(&bits, &v[i], sizeof bits);
-    /* To nearest; what the instructions take for zero is coded as zero. */
-    bits = fabsf(v[i]) < 1e-37f ? 0 : (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    memcpy(&number, &bits, sizeof number);
-    memcpy(place(codes, row, i, 2), (const uint8_t *)&bits + 2, 2);
+    const uint16_t code = kin_code_bf16(v[i], &number);
+    memcpy(place(codes, row, i, 2), &code, 2);
     measure(&l, (double)v[i], (double)number);
   }
   if (dim % 2) memset(place(codes, row, dim, 2), 0, 2);

@@ -43,12 +43,8 @@ static int32_t start_of(const int8_t *plane, size_t dim) {
 static double code_bf16(const float *v, size_t dim, uint16_t *plane) {
   double error = 0;
   for (size_t i = 0; i < dim; i++) {
-    uint32_t bits;
     float number;
-    memcpy(&bits, &v[i], sizeof bits);
-    bits = fabsf(v[i]) < 1e-37f ? 0 : (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    memcpy(&number, &bits, sizeof number);
-    plane[i] = (uint16_t)(bits >> 16);
+    plane[i] = kin_code_bf16(v[i], &number);
     error += ((double)v[i] - (double)number) * ((double)v[i] - (double)number);
   }
   return error;
