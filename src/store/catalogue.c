@@ -36,13 +36,18 @@ static kin_status find(kin_update *u, kin_candidate *files, size_t n, kin_error 
   return status;
 }
 
+/* A file of the collection with the candidate's content: in a row of *s, to be reset, if there is one. */
+static kin_status find_sha256(kin_update *u, const kin_candidate *c, sqlite3_stmt **s, bool *found, kin_error *err) {
+  kin_status status =
+      kin_sql_bind(u->store, KIN_SQL_FIND_SHA256, s, err, "bi", (const void *)c->sha256, u->store->collection.id);
+  return status == KIN_OK ? kin_sql_step(u->store, *s, found, err) : status;
+}
+
 /* Take the vector over from another picture with the same content, if there is one. */
 static kin_status find_content(kin_update *u, kin_candidate *c, float *slot, kin_error *err) {
   sqlite3_stmt *s;
   bool found;
-  kin_status status =
-      kin_sql_bind(u->store, KIN_SQL_FIND_SHA256, &s, err, "bi", (const void *)c->sha256, u->store->collection.id);
-  if (status == KIN_OK) status = kin_sql_step(u->store, s, &found, err);
+  kin_status status = find_sha256(u, c, &s, &found, err);
   if (status != KIN_OK || !found) return status;
   int64_t id = sqlite3_column_int64(s, 0);
   c->width = (uint32_t)sqlite3_column_int64(s, 1);
@@ -69,9 +74,7 @@ static kin_status find_contents(kin_update *u, size_t *slots, kin_error *err) {
 static kin_status find_twin(kin_update *u, kin_candidate *c, kin_error *err) {
   sqlite3_stmt *s;
   bool found;
-  kin_status status =
-      kin_sql_bind(u->store, KIN_SQL_FIND_SHA256, &s, err, "bi", (const void *)c->sha256, u->store->collection.id);
-  if (status == KIN_OK) status = kin_sql_step(u->store, s, &found, err);
+  kin_status status = find_sha256(u, c, &s, &found, err);
   if (status != KIN_OK || !found) return status;
   const char *path = (const char *)sqlite3_column_text(s, 4);
   kin_document_format format = path ? kin_document_format_of(path) : KIN_DOCUMENT_NONE;
