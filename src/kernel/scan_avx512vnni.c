@@ -2,27 +2,8 @@
 #include "kernel/kernel.h"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
-#include <immintrin.h>
+#include "kernel/scan_avx512.h"
 
-#define LANES 16
-
-typedef __m512i ints;
-typedef __m512 floats;
-
-static inline ints spread_int(int32_t x) {
-  return _mm512_set1_epi32(x);
-}
-static inline void store_int(float *p, ints x) {
-  _mm512_storeu_ps(p, _mm512_cvtepi32_ps(x));
-}
-static inline floats zero_float(void) {
-  return _mm512_setzero_ps();
-}
-static inline void store_float(float *p, floats x) {
-  _mm512_storeu_ps(p, x);
-}
-
-#define ROW_VECTORS 4
 #define PLANES 6
 
 typedef __m512i int8_rows;
