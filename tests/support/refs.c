@@ -98,3 +98,33 @@ void refs_spread(const float *rows, size_t n, size_t dim, double *least, double 
       *least = fmin(*least, c), *most = fmax(*most, c);
     }
 }
+
+float *refs_embed(kin_model *model, const refs *r, bool texts, size_t batch) {
+  kin_error err;
+  size_t n = texts ? r->n_texts : r->n_images;
+  float *out = calloc(n * r->dim + 1, sizeof *out);
+  assert_non_null(out);
+  for (size_t i = 0; i < n; i += batch) {
+    size_t count = n - i < batch ? n - i : batch;
+    const kin_embed_options options = {.batch = batch};
+    test_assert_ok(texts ? kin_embed_texts(model, r->texts + i, count, &options, out + i * r->dim, &err)
+                         : kin_embed_images(model, r->images + i, count, &options, out + i * r->dim, &err),
+                   &err);
+  }
+  return out;
+}
+
+double refs_least_cosine(const float *ours, const float *reference, size_t n, size_t dim) {
+  double least = 1;
+  for (size_t i = 0; i < n; i++) {
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t j = 0; j < dim; j++) {
+      double a = (double)ours[i * dim + j], b = (double)reference[i * dim + j];
+      ab += a * b, aa += a * a, bb += b * b;
+    }
+    double cosine = ab / sqrt(aa * bb);
+    if (!(cosine >= least)) least = cosine; /* also when it is none */
+  }
+  print_message("  %zu inputs, cosine at least %.6f\n", n, least);
+  return least;
+}

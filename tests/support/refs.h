@@ -26,6 +26,11 @@ void refs_close(refs *r);
 /* Assert that `ours` is `reference` to cosine >= 0.99999 and relative error <= 1e-4; `what` is for the message.
  * Returns the relative error. */
 double refs_assert_near(const float *ours, const float *reference, size_t dim, const char *what);
+/* The model's vectors of the reference's texts, or pictures, [n][dim], `batch` at a time; of none, an empty array. Free
+ * with free(). */
+float *refs_embed(kin_model *model, const refs *r, bool texts, size_t batch);
+/* The smallest cosine of a row of `ours` with the same one of `reference`, which is printed; 1 for no rows. */
+double refs_least_cosine(const float *ours, const float *reference, size_t n, size_t dim);
 /* The largest and smallest cosine between different rows. */
 void refs_spread(const float *rows, size_t n, size_t dim, double *least, double *most);
 
