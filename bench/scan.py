@@ -6,9 +6,11 @@
     peers/bin/python bench/scan.py --threads 2                         # the table
     python3 bench/scan.py --growth docs/images/search-growth.svg       # ours alone, 1,000 to 4,000,000 vectors
 
-The vectors are clustered and seeded, made once into --folder (2.1 kB for each, and 1.5 kB of codes). Every round measures each engine once, in turn; the table
-shows the least, the median and the greatest. "of memory" is the bytes of codes that a query reads, a second, over what
-bench-peak reads in the same run. Nothing else should run meanwhile.
+The vectors are clustered and seeded, made once into --folder (2.1 kB for each, and 1.6 kB of codes). Every round
+measures each engine once, in turn; the table shows the least, the median and the greatest rate. "of memory" is the
+bytes of codes that a query reads, a second, over what all threads read from memory right before, the best of some runs
+of both, as bench-peak measures it; the median of the rounds.
+Nothing else should run meanwhile.
 """
 import argparse
 import json
@@ -36,15 +38,14 @@ class Ours:
         print("search", rows or self.rows, queries, self.k, repeat, codes, out, file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())[which]
 
+    def read_bandwidth(self):
+        """GB/s of all threads."""
+        print("read", file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())["bytes_per_second"] * 1e-9
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
-
-
-def read_bandwidth(options):
-    out = subprocess.run([options.build / "bench/bench-peak", str(options.threads)], capture_output=True, text=True,
-                         check=True).stdout
-    return max(json.loads(line).get("read_gb_per_second", 0) for line in out.splitlines())
 
 
 def read_vectors(path, rows, dim):
@@ -79,10 +80,11 @@ def make_peers(ours, options):
             return np.asarray(found.keys).reshape(len(queries), -1)
         return run
 
-    return {"faiss IndexFlatIP": lambda queries: flat.search(queries, options.k)[1],
+    peers = {"faiss IndexFlatIP": lambda queries: flat.search(queries, options.k)[1],
             "usearch f32": usearch(vectors, lambda q: q),
             "usearch f16": usearch(half, lambda q: q.astype(np.float16)),
             "usearch i8": usearch(int8, lambda q: np.clip(np.rint(q * scale), -127, 127).astype(np.int8))}
+    return {name: run for name, run in peers.items() if not options.peers or name in options.peers}
 
 
 def agreement(found, ours_ids):
@@ -102,7 +104,8 @@ def compare(options):
         ours_ids = np.fromfile(ids, np.int64).reshape(n, options.k)
         rates = {name: [] for name in ("kindred", "kindred, vectors only", *peers)}
         same = {"kindred": 1.0}
-        bandwidth = []
+        bandwidth, fractions = [], []
+        code_bytes = ours.search(1, which="code_bytes")
         for _ in range(options.rounds):
             repeat = max(1, 20 // n)
             rates["kindred"].append(n / ours.search(n, repeat=repeat))
@@ -115,8 +118,9 @@ def compare(options):
                     found = run(queries[:n])
                 rates[name].append(n * count / (time.perf_counter() - start))
                 same[name] = agreement(found, ours_ids)
-            bandwidth.append(read_bandwidth(options))
-        code_bytes = ours.search(1, which="code_bytes")
+            bandwidth.append(ours.read_bandwidth())
+            if n == 1:
+                fractions.append(code_bytes * 1e-9 / ours.search(1, repeat=20, which="least_seconds") / bandwidth[-1])
         print(f"\n{options.rows:,} x {options.dim}, k = {options.k}, {n} quer{'y' if n == 1 else 'ies'} at once, "
               f"{options.threads} threads; memory reads {statistics.median(bandwidth):.1f} GB/s")
         print(f"  {'':24}{'min':>9}{'median':>9}{'max':>9}  queries/s   same top {options.k}")
@@ -124,7 +128,7 @@ def compare(options):
             row = {"engine": name, "queries": n, "min": min(values), "median": statistics.median(values),
                    "max": max(values), "same": same.get(name, 1.0)}
             if name == "kindred" and n == 1:
-                row["of_memory"] = row["median"] * code_bytes * 1e-9 / statistics.median(bandwidth)
+                row["of_memory"] = statistics.median(fractions)
             report["results"].append(row)
             print(f"  {name:24}{row['min']:9.1f}{row['median']:9.1f}{row['max']:9.1f}              {row['same']:8.2%}" +
                   (f"   {row['of_memory']:.0%} of memory" if "of_memory" in row else ""), flush=True)
@@ -137,20 +141,23 @@ def growth(options):
     import plot
     sizes = [s for s in (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000, 4_000_000)
              if s <= options.growth_rows]
-    ours = Ours(options, sizes[-1])
-    print(f"milliseconds a query, k = {options.k}, {options.threads} threads: the median of {options.rounds} rounds")
-    kinds = {"int8 codes": (1, 1), "bf16 codes": (2, 1), "vectors only": (0, 1), "int8, of 200 at once": (1, 200)}
+    small = [s for s in sizes if s <= 1_000_000]
+    kinds = {"vectors alone": (0, 1), "bf16 codes": (2, 1), "int8 codes": (1, 1), "int8, 200 at once": (1, 200)}
     lines = {name: [] for name in kinds}
-    for rows in sizes:
-        for name, (codes, n) in kinds.items():
-            if name == "vectors only" and rows > 1_000_000:
-                continue  # would read gigabytes of file
-            repeat = max(1, min(200, 2_000_000 // rows // n))
-            times = [ours.search(n, codes, repeat, rows) / n * 1e3 for _ in range(options.rounds)]
-            lines[name].append((rows, statistics.median(times)))
-        print(f"{rows:>10,}  " + "  ".join(f"{name} {line[-1][1]:.4f}" for name, line in lines.items()
-                                            if line[-1][0] == rows), flush=True)
-    ours.close()
+    print(f"milliseconds a query, k = {options.k}, {options.threads} threads: the median of {options.rounds} rounds")
+    for group in (small, sizes[len(small):]):
+        ours = Ours(options, group[-1]) if group else None
+        for rows in group:
+            for name, (codes, n) in kinds.items():
+                if codes != 1 and group is not small:
+                    continue  # gigabytes that would only be read for this
+                repeat = max(1, min(200, 1_000_000 // rows // n))
+                times = [ours.search(n, codes, repeat, rows) / n * 1e3 for _ in range(options.rounds)]
+                lines[name].append((rows, statistics.median(times)))
+            print(f"{rows:>10,}  " + "  ".join(f"{name} {line[-1][1]:.4f}" for name, line in lines.items()
+                                                if line[-1][0] == rows), flush=True)
+        if ours:
+            ours.close()
     plot.line_plot(options.growth, f"Exact search, {options.dim} dimensions, k = {options.k}, {options.threads} threads",
                    "vectors in the collection", "milliseconds a query", lines)
 
@@ -165,6 +172,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp"), help="where the vectors go")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help='only these, such as "faiss IndexFlatIP"')
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--growth", type=pathlib.Path, metavar="SVG", help="plot ours by size instead")
     parser.add_argument("--growth-rows", type=int, default=4_000_000)
