@@ -13,6 +13,9 @@ typedef enum kin_code {
   KIN_CODE_BF16 = 2
 } kin_code;
 
+/* Longer vectors aren't coded: the kernels' 32-bit sums could overflow. */
+#define KIN_CODE_MOST_DIM 32768
+
 typedef struct kin_codes kin_codes;
 
 /* What is known of KIN_SCAN_ROWS coded rows; it is also how the file has it. */

@@ -171,7 +171,8 @@ kin_status kin_index_open_flat_coded(kin_context *context, const char *path, boo
   flat->base = (kin_index){&ops, key->dim};
   flat->context = context;
   kin_status status = kin_vectors_open(path, writable, key, &flat->file, err);
-  if (status == KIN_OK && kind != KIN_CODE_NONE) status = kin_codes_open(path, writable, kind, key, &flat->codes, err);
+  if (status == KIN_OK && kind != KIN_CODE_NONE && key->dim <= KIN_CODE_MOST_DIM)
+    status = kin_codes_open(path, writable, kind, key, &flat->codes, err);
   if (status == KIN_OK) status = flat_refresh(&flat->base, state, err);
   if (status != KIN_OK) {
     flat_close(&flat->base);

@@ -418,12 +418,37 @@ static void test_odd_queries(void **state) {
   end(&f);
 }
 
+/* At the most floats that are coded all sums still fit; beyond there are no codes. */
+static void test_long_vectors(void **state) {
+  (void)state;
+  for (size_t dim = KIN_CODE_MOST_DIM; dim <= KIN_CODE_MOST_DIM + 1; dim++) {
+    enum { N = 128 };
+    kin_error err;
+    kin_match out;
+    size_t found;
+    fixture f = make(SPREAD, dim, N, 2);
+    float *ones = kin_array(dim, sizeof *ones), length = sqrtf((float)dim);
+    for (size_t i = 0; i < dim; i++) ones[i] = 1 / length;
+    kin_index *index = open_as(&f, true, KIN_CODE_INT8, N);
+    assert_true((derived_bytes(index) > 0) == (dim <= KIN_CODE_MOST_DIM));
+    uint64_t row;
+    for (size_t i = 0; i < 64; i++) test_assert_ok(kin_index_add(index, 7, ones, &row, &err), &err);
+    kin_index_committed(index);
+    test_assert_ok(kin_index_search(index, &(kin_index_query){ones, 1, 1, NULL}, &out, &found, &err), &err);
+    assert_true(out.row == N && fabsf(out.score - 1) < 1e-3f);
+    kin_index_close(index);
+    free(ones);
+    end(&f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_codes_change_nothing),   cmocka_unit_test(test_bounds_hold),
       cmocka_unit_test(test_codes_are_used),         cmocka_unit_test(test_damaged_codes),
       cmocka_unit_test(test_codes_of_other_vectors), cmocka_unit_test(test_codes_follow_commits),
       cmocka_unit_test(test_damaged_vector),         cmocka_unit_test(test_odd_queries),
+      cmocka_unit_test(test_long_vectors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
