@@ -1,7 +1,7 @@
 /* Seconds that the encoders take on inputs already decoded or tokenized: ours, for bench/encode.py, which runs
  * the other engines beside it.
  *
- *   bench-encode MODEL_DIR THREADS [scalar|avx2|avx512]
+ *   bench-encode MODEL_DIR THREADS [auto|scalar|avx2|avx512 [fp32|bf16|int8]]
  *
  * Prints a line of JSON once the model is open, then answers each line of standard input with one:
  *   images FILE N REPEAT           FILE holds N crops [size][size][3] of 8 bits, encoded as one batch
@@ -80,14 +80,16 @@ static kin_isa isa_of(const char *name) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) return fprintf(stderr, "usage: bench-encode MODEL_DIR THREADS [scalar|avx2|avx512]\n"), 2;
+  if (argc < 3) return fprintf(stderr, "usage: bench-encode MODEL_DIR THREADS [ISA [PRECISION]]\n"), 2;
   const kin_context_options options = {(unsigned)atoi(argv[2]), isa_of(argc > 3 ? argv[3] : "auto")};
   kin_context *context;
   kin_model *model;
   kin_error err;
+  kin_model_options model_options = {0};
+  if (argc > 4 && kin_precision_parse(argv[4], &model_options.precision, &err) != KIN_OK) die(&err);
   const double start = now();
   if (kin_context_open(&options, &context, &err) != KIN_OK) die(&err);
-  if (kin_model_open(context, argv[1], &model, &err) != KIN_OK) die(&err);
+  if (kin_model_open_with(context, argv[1], &model_options, &model, &err) != KIN_OK) die(&err);
   printf("{\"open_seconds\": %.3f, \"engine\": \"kindred %s\"}\n", now() - start, kin_context_isa_name(context));
   fflush(stdout);
   char line[4400], path[4096];

@@ -2,14 +2,14 @@
 """Images and texts a second of ours, PyTorch, ONNX Runtime and OpenVINO: one run, the same inputs and threads.
 
     python3 -m venv peers
-    peers/bin/pip install torch transformers open_clip_torch sentence-transformers onnx onnxruntime openvino numpy
+    peers/bin/pip install torch transformers open_clip_torch sentence-transformers onnx onnxruntime openvino nncf numpy
     cmake --preset release && cmake --build build
     peers/bin/python bench/encode.py --threads 2
 
 The engines are processes that take turns, so that a slow minute of the machine hits all alike; each round
 measures every engine once, in turn, and the table shows the least, the median and the greatest rate. "of peak"
-is the model's multiply-adds a second over what bench-peak reaches on registers alone. Vectors are compared
-as well: all engines must compute the same thing. Nothing else should run meanwhile.
+is the model's multiply-adds a second over what bench-peak reaches on registers alone, in the same precision. Vectors
+are compared with our fp32 ones as well: all engines must compute the same thing. Nothing else should run meanwhile.
 """
 import argparse
 import json
@@ -23,6 +23,7 @@ import time
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[1]
+LACKS_PRECISION = 3
 ENGINES = ("kindred", "torch", "onnxruntime", "openvino")
 
 
@@ -32,17 +33,20 @@ class Engine:
     def __init__(self, name, folder, options):
         self.name = name
         if name == "kindred":
-            command = [options.build / "bench/bench-encode", folder, str(options.threads)]
+            command = [options.build / "bench/bench-encode", folder, str(options.threads), "auto", options.precision]
         else:
             command = [sys.executable, ROOT / "bench/encode_peer.py", name, folder, str(options.threads),
-                       options.exports]
+                       options.exports, options.precision]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self.answer()
 
     def answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended with status {self.process.wait()}")
+            status = self.process.wait()
+            if status == LACKS_PRECISION:
+                return None
+            raise SystemExit(f"{self.name} ended with status {status}")
         return json.loads(line)
 
     def seconds(self, task, path, shape, repeat):
@@ -140,6 +144,20 @@ def difference(path, engine):
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
+def exact(folder, options, path, task, shape):
+    """Our fp32 vectors of the input."""
+    command = [options.build / "bench/bench-encode", folder, str(options.threads)]
+    line = " ".join(map(str, [task, path, *(shape if task == "tokens" else shape[:1]), 1])) + "\n"
+    subprocess.run(command, input=line, text=True, check=True, stdout=subprocess.DEVNULL)
+    return np.fromfile(f"{path}.kindred", np.float32).astype(float).reshape(shape[0], -1)
+
+
+def least_cosine(path, engine, reference):
+    vectors = np.fromfile(f"{path}.{engine}", np.float32).astype(float).reshape(reference.shape)
+    products = (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
+    return float(products.min())
+
+
 def measure(engines, task, path, shape, options):
     """engine -> rates, one a round."""
     repeat = {}
@@ -158,14 +176,14 @@ def peak(options):
     out = subprocess.run([options.build / "bench/bench-peak", str(options.threads)], capture_output=True, text=True,
                          check=True).stdout
     rows = [json.loads(line) for line in out.splitlines()]
-    return max(r["gmac_per_second"] for r in rows if r.get("precision") == "fp32")
+    return max(r["gmac_per_second"] for r in rows if r.get("precision") == options.precision)
 
 
 def bench_model(name, options, report):
     folder = options.cache / name if (options.cache / name).exists() else options.cache.parent / name
     config = read_config(folder)
     side = crop_side(folder, config)
-    engines = [Engine(e, folder, options) for e in options.engines]
+    engines = [e for e in (Engine(name, folder, options) for name in options.engines) if e.about]
     for e in engines:
         report["engines"][e.name] = e.about
     sentences = (folder / "modules.json").exists()
@@ -175,19 +193,21 @@ def bench_model(name, options, report):
     with tempfile.TemporaryDirectory() as scratch:
         for task, shape in jobs:
             path = make_input(pathlib.Path(scratch), task, side, shape, config.get("vocab_size", 49408))
-            top = peak(options)
+            top, reference = peak(options), exact(folder, options, path, task, shape)
             rates = measure(engines, task, path, shape, options)
             macs = multiply_adds(config, task, side, shape[-1])
             what = f"batch {shape[0]}" + (f", {shape[1]} tokens" if task == "tokens" else "")
-            print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, peak {top:.1f} G/s", flush=True)
-            for e in options.engines:
+            print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, {options.precision} peak {top:.1f} G/s", flush=True)
+            for e in rates:
                 low, median, high = min(rates[e]), statistics.median(rates[e]), max(rates[e])
                 row = {"model": name, "task": task, "shape": shape, "engine": e, "min": low, "median": median,
                        "max": high, "of_peak": median * macs / 1e9 / top, "peak_gmac_per_second": top}
-                if e != "kindred" and "kindred" in options.engines:
+                row["least_cosine"] = least_cosine(path, e, reference)
+                if options.precision == "fp32" and e != "kindred" and "kindred" in options.engines:
                     row["difference"] = difference(path, e)
                 report["rows"].append(row)
-                print(f"  {e:12} {low:8.2f} {median:8.2f} {high:8.2f} /s   {row['of_peak']:5.1%} of peak" +
+                print(f"  {e:12} {low:8.2f} {median:8.2f} {high:8.2f} /s   {row['of_peak']:5.1%} of peak   "
+                      f"cosine to fp32 at least {row['least_cosine']:.5f}" +
                       (f"   vectors differ by {row['difference']:.1e}" if "difference" in row else ""), flush=True)
     for e in engines:
         e.close()
@@ -202,6 +222,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="seeded models, or materials (minilm); default: clip-vit-b-32 dinov2-small")
     parser.add_argument("--batches", type=numbers, default=[1, 16], help="default: 1,16")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32",
+                        help="of ours and the peers, each in its own way (see encode_peer.py); default: fp32")
     parser.add_argument("--threads", type=int, default=2, help="default: 2")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement, about; default: 2")
@@ -215,7 +237,7 @@ def main():
     tables = [m for m in models if (ROOT / f"tests/data/seeded/{m}.json").exists()]
     subprocess.run([options.build / "tests/make_seeded", *tables], check=True, stdout=subprocess.DEVNULL,
                    env={"KINDRED_SOURCE": str(ROOT), "KINDRED_CACHE": str(options.cache.parent)})
-    report = {"threads": options.threads, "engines": {}, "rows": []}
+    report = {"threads": options.threads, "precision": options.precision, "engines": {}, "rows": []}
     for name in models:
         bench_model(name, options, report)
     if options.json:

@@ -1,9 +1,11 @@
 """Another engine behind bench-encode's protocol (see encode.c): torch, onnxruntime or openvino.
 
-    encode_peer.py ENGINE MODEL_DIR THREADS EXPORT_DIR
+    encode_peer.py ENGINE MODEL_DIR THREADS EXPORT_DIR PRECISION
 
-onnxruntime and openvino run what torch.onnx exported from the transformers model; EXPORT_DIR keeps the files.
-All compute in float32; pixels are normalised before the clock starts.
+onnxruntime and openvino run what torch.onnx exported from the transformers model; EXPORT_DIR keeps the files. Pixels
+are normalised before the clock starts. bf16 is torch's autocast and OpenVINO's inference_precision hint; int8 is
+ONNX Runtime's quantize_dynamic (weights by channel) and OpenVINO with nncf.quantize, calibrated on the very inputs
+that are measured. What an engine lacks (onnxruntime bf16, torch int8) ends it with status 3.
 """
 import json
 import pathlib
@@ -78,10 +80,12 @@ def load_torch(folder):
 
 
 class Torch:
-    def __init__(self, folder, threads, exports):
+    def __init__(self, folder, threads, exports, precision):
         import torch
 
-        self.torch = torch
+        if precision == "int8":
+            sys.exit(3)
+        self.torch, self.bf16 = torch, precision == "bf16"
         torch.set_num_threads(threads)
         self.towers = load_torch(folder)
         self.name = f"torch {torch.__version__}"
@@ -90,8 +94,8 @@ class Torch:
         x = self.torch.from_numpy(x)
 
         def run():
-            with self.torch.inference_mode():
-                return self.towers[task](x).numpy()
+            with self.torch.inference_mode(), self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16):
+                return self.towers[task](x).float().numpy()
 
         return run
 
@@ -113,10 +117,25 @@ def exported(folder, exports, task, example):
     return path
 
 
+def quantised(path):
+    """The exported tower with 8-bit weights, activations quantised as they come."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    out = path.with_suffix(".int8.onnx")
+    if not out.exists() or out.stat().st_mtime < path.stat().st_mtime:
+        temporary = path.with_suffix(".tmp")
+        quantize_dynamic(path, temporary, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+        temporary.rename(out)
+    return out
+
+
 class OnnxRuntime:
-    def __init__(self, folder, threads, exports):
+    def __init__(self, folder, threads, exports, precision):
         import onnxruntime
 
+        if precision == "bf16":
+            sys.exit(3)
+        self.int8 = precision == "int8"
         self.ort, self.folder, self.exports, self.sessions = onnxruntime, folder, exports, {}
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = threads
@@ -127,20 +146,22 @@ class OnnxRuntime:
         key = (task, x.shape[1])
         if key not in self.sessions:
             path = exported(self.folder, self.exports, task, x)
+            path = quantised(path) if self.int8 else path
             self.sessions[key] = self.ort.InferenceSession(path, self.options, providers=["CPUExecutionProvider"])
         session = self.sessions[key]
         return lambda: session.run(None, {"x": x})[0]
 
 
 class OpenVino:
-    def __init__(self, folder, threads, exports):
+    def __init__(self, folder, threads, exports, precision):
         import openvino
 
         self.ov, self.folder, self.exports, self.compiled = openvino, folder, exports, {}
         self.core = openvino.Core()
-        # Without the last hint it would compute in bf16 where the CPU can.
+        self.int8 = precision == "int8"
+        # Without the last hint it would compute in bf16 where the CPU can; what int8 leaves is then f32, as ours.
         self.config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-                       "INFERENCE_PRECISION_HINT": "f32"}
+                       "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
         self.name = f"openvino {openvino.__version__.split('-')[0]}"
 
     def prepare(self, task, x):
@@ -149,6 +170,10 @@ class OpenVino:
         if key not in self.compiled:
             model = self.ov.convert_model(exported(self.folder, self.exports, task, x))
             model.reshape({"x": x.shape})
+            if self.int8:
+                import nncf
+
+                model = nncf.quantize(model, nncf.Dataset([x]), model_type=nncf.ModelType.TRANSFORMER)
             self.compiled[key] = self.core.compile_model(model, "CPU", self.config).create_infer_request()
         request = self.compiled[key]
         return lambda: request.infer({"x": x}, share_inputs=True)[0]
@@ -171,11 +196,11 @@ def read(folder, task, path, n, length):
 
 
 def main():
-    engine, folder, threads, exports = sys.argv[1:]
+    engine, folder, threads, exports, precision = sys.argv[1:]
     folder, answers, sys.stdout = pathlib.Path(folder), sys.stdout, sys.stderr  # libraries print
     start = time.perf_counter()
     peer = {"torch": Torch, "onnxruntime": OnnxRuntime, "openvino": OpenVino}[engine](
-        folder, int(threads), pathlib.Path(exports))
+        folder, int(threads), pathlib.Path(exports), precision)
     seconds = time.perf_counter() - start
     print(json.dumps({"open_seconds": round(seconds, 3), "engine": peer.name}), file=answers, flush=True)
     for line in sys.stdin:
