@@ -25,6 +25,8 @@ char *kin_format(const char *format, ...) KIN_PRINTF(1, 2);
 /* 64-byte aligned, on huge pages where large and the system has them. Free with kin_free_aligned. */
 void *kin_alloc_aligned(size_t bytes);
 void kin_free_aligned(void *p);
+/* Give memory that was freed back to the system, where the allocator kept it: after much of it was needed for a while. */
+void kin_return_freed(void);
 
 /* A whole file, mapped read-only. */
 typedef struct kin_map {
@@ -33,6 +35,8 @@ typedef struct kin_map {
 } kin_map;
 kin_status kin_map_open(const char *path, kin_map *out, kin_error *err);
 void kin_map_close(kin_map *map);
+/* Give back the memory of the pages read so far; they are read again when touched. */
+void kin_map_drop(const kin_map *map);
 
 /* Read a whole (small) file, at most `limit` bytes, into a new NUL-terminated buffer. Free with free(). */
 kin_status kin_read_file(const char *path, size_t limit, char **out, size_t *out_size, kin_error *err);

@@ -51,6 +51,10 @@ void kin_map_close(kin_map *map) {
   *map = (kin_map){0};
 }
 
+void kin_map_drop(const kin_map *map) {
+  if (map->data) madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+}
+
 kin_status kin_read_file(const char *path, size_t limit, char **out, size_t *out_size, kin_error *err) {
   *out = NULL;
   size_t size = 0;

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 void *kin_array(size_t n, size_t size) {
   size_t bytes;
@@ -54,4 +57,10 @@ void *kin_alloc_aligned(size_t bytes) {
 
 void kin_free_aligned(void *p) {
   free(p);
+}
+
+void kin_return_freed(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }

@@ -27,6 +27,30 @@ void kin_load_floats(kin_loader *l, size_t rank, const size_t *shape, float **ou
   l->bytes += (l->parameters - before) * sizeof(float);
 }
 
+void kin_load_table(kin_loader *l, size_t rows, size_t width, kin_table *out, const char *name) {
+  if (l->status != KIN_OK && l->status != KIN_LOAD_NOTHING) return;
+  const kin_tensor *t;
+  bool values = l->status == KIN_OK;
+  kin_status status = kin_weights_check(l->weights, name, 2, (const size_t[]){rows, width}, values, &t, l->err);
+  if (status != KIN_OK) {
+    l->status = status;
+    return;
+  }
+  *out = (kin_table){*t, width};
+  if (values) l->parameters += t->elements;
+}
+
+const float *kin_table_row(const kin_table *table, size_t row, float *buffer) {
+  kin_tensor t = table->tensor;
+  t.bytes = t.bytes / t.elements * table->width;
+  t.elements = table->width;
+  const uint8_t *data = (const uint8_t *)t.data + row * t.bytes;
+  if (t.dtype == KIN_F32 && (uintptr_t)data % _Alignof(float) == 0) return (const float *)(const void *)data;
+  t.data = data;
+  kin_tensor_to_float(&t, buffer);
+  return buffer;
+}
+
 void kin_load_norm(kin_loader *l, size_t n, double eps, kin_norm *out, const char *name, ...) {
   FORMAT_NAME(full, name);
   out->eps = (float)eps;

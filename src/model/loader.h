@@ -23,6 +23,12 @@ typedef struct kin_linear {
   float *multiply, *add;
 } kin_linear;
 
+/* A tensor [rows][width] that stays in the mapped file: only the rows that are asked for are ever read again. */
+typedef struct kin_table {
+  kin_tensor tensor;
+  size_t width;
+} kin_table;
+
 typedef struct kin_norm {
   float *weight, *bias;
   float eps;
@@ -31,6 +37,11 @@ typedef struct kin_norm {
 /* `name...` formats the tensor's name. Results are released by the _free calls or kin_free_aligned. */
 void kin_load_floats(kin_loader *l, size_t rank, const size_t *shape, float **out, const char *name, ...)
     KIN_PRINTF(5, 6);
+/* The tensor `name` [rows][width]; valid for as long as the weights are open. Found even where packed weights make up
+ * for all else (KIN_LOAD_NOTHING): its values were checked when those were made. */
+void kin_load_table(kin_loader *l, size_t rows, size_t width, kin_table *out, const char *name);
+/* A row of it: where it lies, or converted into buffer[width]. */
+const float *kin_table_row(const kin_table *table, size_t row, float *buffer);
 /* name.weight [n] and name.bias [n] */
 void kin_load_norm(kin_loader *l, size_t n, double eps, kin_norm *out, const char *name, ...) KIN_PRINTF(5, 6);
 /* name.weight [n][k], and name.bias [n] where `bias`. */

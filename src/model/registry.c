@@ -318,7 +318,6 @@ static kin_status check_vocabulary(const kin_model *model, const kin_model_sourc
 static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_layout *layout, const char *packed,
                              kin_error *err) {
   kin_status status = KIN_OK;
-  kin_weights *weights = NULL;
   char sources[65] = "";
   if (dir->pooling != KIN_POOLING_DEFAULT && !layout->pools)
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: a model of this kind (%s) has no choice of pooling", dir->path,
@@ -327,14 +326,15 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_
   if (layout->load_image)
     status =
         (layout->load_preprocess ? layout->load_preprocess : kin_preprocess_load)(dir->path, &model->preprocess, err);
-  if (status == KIN_OK) status = kin_weights_open(dir->path, weights_file(layout, dir->path), &weights, err);
-  dir->weights = weights;
+  if (status == KIN_OK) status = kin_weights_open(dir->path, weights_file(layout, dir->path), &model->weights, err);
+  dir->weights = model->weights;
   if (status == KIN_OK) status = layout->configure(model, dir, err);
   if (status == KIN_OK) status = check_image_size(model, dir, err);
   if (status == KIN_OK) status = open_towers(model, dir, layout, packed, sources, err);
   if (status == KIN_OK) status = check_vocabulary(model, dir, err);
-  kin_weights_close(weights);
   if (status != KIN_OK) return status;
+  kin_weights_drop(model->weights);
+  kin_return_freed();
   if (!*model->info.architecture)
     snprintf(model->info.architecture, sizeof model->info.architecture, "%s", layout->architecture);
   model->info.has_image = layout->load_image != NULL;
@@ -381,6 +381,7 @@ void kin_model_close(kin_model *model) {
   if (!model) return;
   close_towers(model);
   kin_tokenizer_close(model->tokenizer);
+  kin_weights_close(model->weights);
   for (size_t i = 0; i <= KIN_TEXT_DOCUMENT; i++) free(model->prompts[i]);
   free(model->dir);
   free(model);

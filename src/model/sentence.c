@@ -331,7 +331,7 @@ static kin_status load_text(kin_model *model, const kin_model_source *dir, kin_l
   float *types = NULL;
   t->dim = model->info.dim;
   t->pooling = m.pooling, t->normalise = m.normalise;
-  kin_load_floats(l, 2, (const size_t[]){t->vocabulary, width}, &t->tokens, "embeddings.word_embeddings.weight");
+  kin_load_table(l, t->vocabulary, width, &t->tokens, "embeddings.word_embeddings.weight");
   kin_load_floats(l, 2, (const size_t[]){z.positions, width}, &t->positions, "embeddings.position_embeddings.weight");
   if (f->token_types)
     kin_load_floats(l, 2, (const size_t[]){z.token_types, width}, &types, "embeddings.token_type_embeddings.weight");

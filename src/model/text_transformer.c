@@ -15,7 +15,7 @@ void kin_text_describe(const kin_text_transformer *t, kin_model_info *info) {
 
 kin_status kin_text_load_clip(kin_loader *l, kin_text_transformer *t, const kin_text_names *names) {
   size_t width = t->stack.width;
-  kin_load_floats(l, 2, (const size_t[]){t->vocabulary, width}, &t->tokens, "%s", names->tokens);
+  kin_load_table(l, t->vocabulary, width, &t->tokens, names->tokens);
   kin_load_floats(l, 2, (const size_t[]){t->context, width}, &t->positions, "%s", names->positions);
   kin_stack_load(l, &t->stack, names->blocks, names->block);
   kin_load_norm(l, width, t->stack.eps, &t->final_norm, "%s", names->final_norm);
@@ -50,9 +50,10 @@ typedef struct group {
 static void embed_tokens(void *arg, size_t text) {
   const group *g = arg;
   size_t width = g->t->stack.width;
-  for (size_t i = 0; i < g->starts[text + 1] - g->starts[text]; i++)
-    g->kernels->add(g->t->tokens + (size_t)g->ids[text][i] * width, g->t->positions + i * width, width,
-                    g->w->x + (g->starts[text] + i) * g->w->ld);
+  for (size_t i = 0; i < g->starts[text + 1] - g->starts[text]; i++) {
+    float *x = g->w->x + (g->starts[text] + i) * g->w->ld;
+    g->kernels->add(kin_table_row(&g->t->tokens, (size_t)g->ids[text][i], x), g->t->positions + i * width, width, x);
+  }
 }
 
 /* The mean of each text's rows, one behind the other in w->x. */
@@ -162,7 +163,6 @@ void kin_text_visit(void *self, kin_visitor *visitor) {
   kin_text_transformer *t = self;
   size_t width = t->stack.width;
   kin_stack_visit(&t->stack, visitor);
-  kin_visit_floats(visitor, &t->tokens, t->vocabulary * width);
   kin_visit_floats(visitor, &t->positions, t->context * width);
   kin_visit_norm(visitor, &t->embed_norm, width), kin_visit_norm(visitor, &t->final_norm, width);
   kin_visit_size(visitor, &t->n_projections);

@@ -18,7 +18,7 @@ typedef struct kin_text_transformer {
   kin_text_pooling pooling;
   int32_t end_of_text;
   kin_stack stack;
-  float *tokens;                               /* [vocabulary][width] */
+  kin_table tokens;                            /* [vocabulary][width] */
   float *positions;                            /* [context][width], with whatever else every text gets added */
   kin_norm embed_norm;                         /* weight NULL: none */
   kin_norm final_norm;                         /* weight NULL: none */

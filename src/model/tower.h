@@ -27,6 +27,7 @@ typedef struct kin_text_tower {
 struct kin_model {
   kin_context *context;
   char *dir;
+  kin_weights *weights; /* tables of tokens stay in its mapping */
   kin_model_info info;
   kin_preprocess preprocess;
   kin_tokenizer *tokenizer;

@@ -211,32 +211,49 @@ static bool all_finite(const float *values, size_t n) {
   return worst < 0x7f800000u;
 }
 
-/* Convert in pieces that stay in the cache between conversion and check. */
+enum { PIECE = 4096 };
+
+/* Convert in pieces that stay in the cache between conversion and check. `dst` NULL: check alone. */
 static kin_status convert_checked(const kin_tensor *t, float *dst, kin_error *err) {
-  size_t step = 4096, element_size = t->elements ? t->bytes / t->elements : 0;
-  for (size_t at = 0; at < t->elements; at += step) {
+  size_t element_size = t->elements ? t->bytes / t->elements : 0;
+  float scratch[PIECE];
+  for (size_t at = 0; at < t->elements; at += PIECE) {
     kin_tensor piece = *t;
-    piece.elements = t->elements - at < step ? t->elements - at : step;
+    piece.elements = t->elements - at < PIECE ? t->elements - at : PIECE;
     piece.data = (const uint8_t *)t->data + at * element_size;
     piece.bytes = piece.elements * element_size;
-    kin_tensor_to_float(&piece, dst + at);
-    if (all_finite(dst + at, piece.elements)) continue;
-    size_t i = at;
-    while (all_finite(dst + i, 1)) i++;
+    float *to = dst ? dst + at : scratch;
+    kin_tensor_to_float(&piece, to);
+    if (all_finite(to, piece.elements)) continue;
+    size_t i = 0;
+    while (all_finite(to + i, 1)) i++;
     return kin_fail(err, KIN_ERR_FORMAT, "%s: tensor \"%s\": element %zu is %s; the weights are damaged", t->file,
-                    t->name, i, dst[i] != dst[i] ? "not a number (NaN)" : "infinite");
+                    t->name, at + i, to[i] != to[i] ? "not a number (NaN)" : "infinite");
   }
   return KIN_OK;
 }
 
-kin_status kin_weights_load(const kin_weights *w, const char *name, size_t rank, const size_t *shape, float **out,
-                            kin_error *err) {
-  const kin_tensor *t = kin_weights_find(w, name);
+/* The tensor, whose dtype and shape are as wanted. */
+static kin_status find_checked(const kin_weights *w, const char *name, size_t rank, const size_t *shape,
+                               const kin_tensor **out, kin_error *err) {
+  const kin_tensor *t = *out = kin_weights_find(w, name);
   if (!t) return kin_fail(err, KIN_ERR_FORMAT, "%s: tensor \"%s\" is missing", w->path, name);
   if (t->dtype == KIN_DTYPE_OTHER)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: tensor \"%s\" has dtype %s, expected F32, F16 or BF16", t->file, t->name,
                     t->dtype_name);
-  kin_status status = check_shape(t, rank, shape, err);
+  return check_shape(t, rank, shape, err);
+}
+
+kin_status kin_weights_check(const kin_weights *w, const char *name, size_t rank, const size_t *shape, bool values,
+                             const kin_tensor **out, kin_error *err) {
+  kin_status status = find_checked(w, name, rank, shape, out, err);
+  return status == KIN_OK && values ? convert_checked(*out, NULL, err) : status;
+}
+
+kin_status kin_weights_load(const kin_weights *w, const char *name, size_t rank, const size_t *shape, float **out,
+                            kin_error *err) {
+  const kin_tensor *t;
+  kin_status status = find_checked(w, name, rank, shape, &t, err);
   if (status != KIN_OK) return status;
   float *values =
       t->elements > SIZE_MAX / sizeof(float) ? NULL : kin_alloc_aligned((t->elements + !t->elements) * sizeof(float));
@@ -250,6 +267,10 @@ kin_status kin_weights_load(const kin_weights *w, const char *name, size_t rank,
   }
   *out = values;
   return KIN_OK;
+}
+
+void kin_weights_drop(const kin_weights *w) {
+  for (size_t i = 0; i < w->n_shards; i++) kin_map_drop(&w->shards[i].map);
 }
 
 /* Counts go in as 8 little-endian bytes, so that the hash is the same everywhere. */

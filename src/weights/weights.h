@@ -27,6 +27,8 @@ typedef struct kin_weights kin_weights;
  * length, JSON, dtype, shape against bytes, offsets inside the file, no overlap, no holes. */
 kin_status kin_weights_open(const char *dir, const char *file, kin_weights **out, kin_error *err);
 void kin_weights_close(kin_weights *weights);
+/* Give back the memory of what was read so far; tensors' data stay valid. */
+void kin_weights_drop(const kin_weights *weights);
 
 size_t kin_weights_count(const kin_weights *weights);
 const kin_tensor *kin_weights_at(const kin_weights *weights, size_t i); /* sorted by name */
@@ -38,6 +40,10 @@ const kin_tensor *kin_weights_find(const kin_weights *weights, const char *name)
  * Errors name file, tensor and what was found against what was expected. */
 kin_status kin_weights_load(const kin_weights *weights, const char *name, size_t rank, const size_t *shape, float **out,
                             kin_error *err);
+/* The same demands without a copy: the tensor, whose data may be read for as long as `weights` is open. `values` false:
+ * whether they are finite isn't asked, and so none is read. */
+kin_status kin_weights_check(const kin_weights *weights, const char *name, size_t rank, const size_t *shape,
+                             bool values, const kin_tensor **out, kin_error *err);
 /* Element conversion alone, without the check for finiteness. dst holds t->elements floats. */
 void kin_tensor_to_float(const kin_tensor *t, float *dst);
 
