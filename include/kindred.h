@@ -99,10 +99,12 @@ typedef enum kin_precision {
   KIN_PRECISION_BF16,
   /* A transformer's blocks and patches multiply in 8 bits: weights rounded by output channel, activations by token as
    * they come; sums are exact, the rest is in float, and so are a ResNet's convolutions and the last projection. A
-   * quarter of the memory and up to four times the speed (VNNI, AMX), cosine to fp32 at least 0.99. The same bits on
+   * quarter of the memory and about three times the speed (VNNI), cosine to fp32 at least 0.99. The same bits on
    * every CPU. */
   KIN_PRECISION_INT8,
-  KIN_PRECISION_AUTO /* bf16 where this CPU has it, else fp32 */
+  /* The fastest whose vectors find what fp32's find: bf16 where this CPU has it, else fp32. Never int8, which is near
+   * enough by cosine but on some models ranks neighbours that lie close together otherwise (docs/precision.md). */
+  KIN_PRECISION_AUTO
 } kin_precision;
 
 /* "fp32", "bf16", "int8", "auto"; KIN_ERR_ARGUMENT for anything else. */

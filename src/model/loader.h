@@ -61,8 +61,9 @@ void kin_load_packed(kin_loader *l, size_t n, size_t k, const float *weights, fl
 
 /* Make the weights 8-bit ones. `norm` is what gives the input, NULL where none does. Where one does, its bias, which
  * all inputs share, moves from there into p->bias, and channels in which inputs are large and weights small are evened
- * out, lest a few of them coarsen the steps of all. The norm itself is only read. */
-void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm);
+ * out, lest a few of them coarsen the steps of all: by the weights of outputs from `first` on. The norm is only read.
+ */
+void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm, size_t first);
 /* The same for weights [n][3 * area] that read pixels normalised by normalise[3][256]: they then read the pixels'
  * levels themselves, which need no rounding (scale 1, zero 0). */
 void kin_load_int8_pixels(kin_loader *l, kin_linear *p, size_t area, const float *normalise);

@@ -8,9 +8,9 @@ static float *weight_at(const kin_packed *w, size_t j, size_t i) {
   return w->panels + (i / KIN_PANEL * w->k + j) * KIN_PANEL + i % KIN_PANEL;
 }
 
-static float largest_of_channel(const kin_packed *w, size_t j) {
+static float largest_of_channel(const kin_packed *w, size_t j, size_t first) {
   float most = 0;
-  for (size_t i = 0; i < w->n; i++) most = fmaxf(most, fabsf(*weight_at(w, j, i)));
+  for (size_t i = first; i < w->n; i++) most = fmaxf(most, fabsf(*weight_at(w, j, i)));
   return most;
 }
 
@@ -24,12 +24,13 @@ static void fold_shift(kin_linear *p, const float *shift) {
 }
 
 /* Divide input channel j and multiply its weights by sqrt(input / weight), SmoothQuant's balance. The size of an
- * input isn't measured but known: a norm's output without its bias has the deviation |norm weight|. */
-static void even_out(kin_linear *p, const kin_norm *norm) {
+ * input isn't measured but known: a norm's output without its bias has the deviation |norm weight|. Weights of output
+ * channels before `first` don't count. */
+static void even_out(kin_linear *p, const kin_norm *norm, size_t first) {
   double total = 0;
   for (size_t j = 0; j < p->w.k; j++) {
     double input = fmax(fabs((double)norm->weight[j]), 1e-5);
-    double weight = fmax((double)largest_of_channel(&p->w, j), 1e-5);
+    double weight = fmax((double)largest_of_channel(&p->w, j, first), 1e-5);
     p->multiply[j] = (float)sqrt(input / weight);
     total += (double)p->multiply[j];
   }
@@ -61,7 +62,7 @@ static void no_memory(kin_loader *l) {
   l->status = kin_fail(l->err, KIN_ERR_MEMORY, "no memory for 8-bit weights");
 }
 
-void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm) {
+void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm, size_t first) {
   if (l->status != KIN_OK) return;
   if (norm) {
     p->multiply = kin_alloc_aligned(p->w.k * sizeof *p->multiply);
@@ -71,7 +72,7 @@ void kin_load_int8(kin_loader *l, kin_linear *p, const kin_norm *norm) {
       return;
     }
     fold_shift(p, norm->bias);
-    even_out(p, norm);
+    even_out(p, norm, first);
     l->bytes += 2 * p->w.k * sizeof *p->multiply;
   }
   round_weights(l, p);

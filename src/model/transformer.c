@@ -23,10 +23,11 @@ static void load_block(kin_loader *l, const kin_stack *s, const char *prefix, co
   kin_load_linear(l, s->gated ? 2 * s->hidden : s->hidden, s->width, true, &b->up, "%s%s", prefix, names->up);
   kin_load_linear(l, s->width, s->hidden, true, &b->down, "%s%s", prefix, names->down);
   if (l->int8) {
-    kin_load_int8(l, &b->qkv, s->post_norm ? input_norm : &b->norm1);
-    kin_load_int8(l, &b->out, NULL);
-    kin_load_int8(l, &b->up, s->post_norm ? &b->norm1 : &b->norm2);
-    kin_load_int8(l, &b->down, NULL);
+    /* Errors of queries and keys drown in the softmax; those of values pass straight on. */
+    kin_load_int8(l, &b->qkv, s->post_norm ? input_norm : &b->norm1, 2 * s->width);
+    kin_load_int8(l, &b->out, NULL, 0);
+    kin_load_int8(l, &b->up, s->post_norm ? &b->norm1 : &b->norm2, 0);
+    kin_load_int8(l, &b->down, NULL, 0);
   }
   if (names->scale1) kin_load_floats(l, 1, &s->width, &b->scale1, "%s%s", prefix, names->scale1);
   if (names->scale2) kin_load_floats(l, 1, &s->width, &b->scale2, "%s%s", prefix, names->scale2);
