@@ -152,7 +152,8 @@ typedef struct kin_model_options {
  * model.safetensors or an index of shards, tokenizer.json or vocab.json + merges.txt,
  * preprocessor_config.json), sentence-transformers' layout of a sentence encoder, or open_clip's
  * layout of CLIP with a vision transformer or a ResNet (open_clip_config.json,
- * open_clip_model.safetensors, a tokenizer). Weights are mapped, checked, and packed once for the kernels.
+ * open_clip_model.safetensors, a tokenizer). Weights are mapped, checked, and packed once for the kernels;
+ * the table of tokens stays mapped, so that the file must not be changed in place while the model is open.
  * Errors: KIN_ERR_IO (missing file), KIN_ERR_FORMAT (damaged; names file and tensor),
  * KIN_ERR_UNSUPPORTED (architecture; the message lists what is supported). */
 KIN_API kin_status kin_model_open(kin_context *context, const char *dir, kin_model **out, kin_error *err);

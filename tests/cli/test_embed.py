@@ -171,6 +171,14 @@ class Precision(CommandTest):
         for a, b in zip(bf16, fp32):
             self.assertGreater(cosine(a, b), 0.9995)
 
+    def test_int8_is_near_fp32_and_the_same_everywhere(self):
+        names = [*self.put_pictures("a.png", "b.png"), "-t", "the cat"]
+        fp32, int8 = self.embed(*names), self.embed(*names, "--precision", "int8")
+        self.assertNotEqual(int8, fp32)
+        self.assertEqual(self.embed(*names, "--precision", "int8", "--isa", "scalar"), int8)
+        for a, b in zip(int8, fp32):
+            self.assertGreater(cosine(a, b), 0.99)
+
 
 class BadInputs(CommandTest):
     def setUp(self):
