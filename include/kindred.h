@@ -757,6 +757,33 @@ KIN_API kin_status kin_describe_clusters(kin_context *context, const kin_vector_
 KIN_API kin_status kin_name_clusters(const float *centres, size_t k, const float *words, size_t n, size_t dim,
                                      size_t top, size_t *out, kin_error *err);
 
+/* -------------------------------------------------------- representatives */
+
+/* Zero members take the default. */
+typedef struct kin_k_centre_options {
+  kin_metric metric;
+  /* Of k, so many are picked; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, size_t picked, size_t k);
+  void *user;
+} kin_k_centre_options;
+
+/* k vectors that stand for all, by greedy k-centre (farthest-first traversal): the first is the one nearest to the
+ * mean, each next one the furthest from those before it, ties by index. No k vectors leave the furthest vector less
+ * than half as far (with Euclidean distances) as these do. The same bits whatever the threads and the instruction set.
+ *   picks[k]      in the order of picking; .distance is to the nearest earlier pick, infinite for the first
+ *   nearest[n]    number in `picks` of the nearest pick, the earlier one among equals; may be NULL
+ *   distances[n]  to that pick; may be NULL
+ * Distances are chosen by in float, and given in double. Memory: two copies of the set. `options` may be NULL.
+ * KIN_ERR_ARGUMENT: k is 0 or above n. */
+KIN_API kin_status kin_k_centre(kin_context *context, const kin_vector_set *set, const kin_k_centre_options *options,
+                                size_t k, kin_near *picks, size_t *nearest, double *distances, kin_error *err);
+
+/* How unlike the others each vector is: the mean distance to its k nearest others (all others where there are fewer),
+ * into scores[n]; of a single vector, infinity. nearest[n], each one's nearest other (SIZE_MAX of a single vector), may
+ * be NULL. Exact, as kin_nearest. */
+KIN_API kin_status kin_uniqueness(kin_context *context, const kin_vector_set *set, kin_metric metric, size_t k,
+                                  double *scores, kin_near *nearest, kin_error *err);
+
 /* -------------------------------------------------------------- classify */
 
 /* Zero-shot: the classes are words. A label is put into templates ("a photo of a {}"), the vectors of these texts, each

@@ -9,13 +9,14 @@
 #include "analyse/nearest.h"
 
 #include "analyse/analyse.h"
+#include "analyse/exact.h"
 #include "analyse/nearest_side.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 512, LEAST_ROWS = 64, CHUNK = KIN_NEAREST_CHUNK, BLOCK_BYTES = 512 << 10, LANES = 8 };
+enum { MOST_ROWS = 512, LEAST_ROWS = 64, CHUNK = KIN_NEAREST_CHUNK, BLOCK_BYTES = 512 << 10 };
 
 typedef struct candidate {
   float score;
@@ -45,33 +46,6 @@ typedef struct search {
 
 /* --------------------------------------------------------------- measuring */
 
-/* In LANES columns, so that the compiler may use vectors without changing the order. */
-static double exact_dot(const float *a, const float *b, size_t n) {
-  double sums[LANES] = {0}, total = 0;
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (size_t j = 0; j < LANES; j++) sums[j] += (double)a[i + j] * (double)b[i + j];
-  for (size_t j = 0; i + j < n; j++) sums[j] += (double)a[i + j] * (double)b[i + j];
-  for (size_t j = 0; j < LANES; j++) total += sums[j];
-  return total;
-}
-
-static double exact_squares(const float *a, const float *b, size_t n) {
-  double sums[LANES] = {0}, total = 0;
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (size_t j = 0; j < LANES; j++) {
-      const double d = (double)a[i + j] - (double)b[i + j];
-      sums[j] += d * d;
-    }
-  for (size_t j = 0; i + j < n; j++) {
-    const double d = (double)a[i + j] - (double)b[i + j];
-    sums[j] += d * d;
-  }
-  for (size_t j = 0; j < LANES; j++) total += sums[j];
-  return total;
-}
-
 static size_t source_of(const search *s, size_t row) {
   return s->task->chosen ? s->task->chosen[row] : row;
 }
@@ -81,8 +55,8 @@ static double measure_pair(const search *s, size_t row, size_t column) {
   const kin_nearest_task *t = s->task;
   const size_t dim = t->set->dim, source = source_of(s, row);
   const float *x = (t->queries ? t->queries : t->set)->values + source * dim, *y = t->set->values + column * dim;
-  if (t->metric == KIN_METRIC_EUCLIDEAN) return exact_squares(x, y, dim);
-  double cosine = exact_dot(x, y, dim) * s->query_inverse[source] * s->inverse[column];
+  if (t->metric == KIN_METRIC_EUCLIDEAN) return kin_exact_squares(x, y, dim);
+  double cosine = kin_exact_dot(x, y, dim) * s->query_inverse[source] * s->inverse[column];
   if (t->as_float) cosine = (double)(float)cosine;
   return 1 - fmax(-1, fmin(1, cosine));
 }

@@ -1,5 +1,6 @@
 /* How well vectors tell labelled classes apart: k-NN accuracy, recall, silhouette. */
 #include "analyse/analyse.h"
+#include "analyse/exact.h"
 #include "base/context.h"
 
 #include <math.h>
@@ -79,21 +80,7 @@ typedef struct pairs {
 } pairs;
 
 static double distance_between(const kin_vector_set *set, size_t a, size_t b) {
-  enum { LANES = 8 };
-  const float *x = set->values + a * set->dim, *y = set->values + b * set->dim;
-  double sums[LANES] = {0}, total = 0;
-  size_t i = 0;
-  for (; i + LANES <= set->dim; i += LANES)
-    for (size_t j = 0; j < LANES; j++) {
-      const double d = (double)x[i + j] - (double)y[i + j];
-      sums[j] += d * d;
-    }
-  for (size_t j = 0; i + j < set->dim; j++) {
-    const double d = (double)x[i + j] - (double)y[i + j];
-    sums[j] += d * d;
-  }
-  for (size_t j = 0; j < LANES; j++) total += sums[j];
-  return sqrt(total);
+  return sqrt(kin_exact_squares(set->values + a * set->dim, set->values + b * set->dim, set->dim));
 }
 
 /* Task of the pool. */
