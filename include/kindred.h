@@ -911,6 +911,40 @@ KIN_API kin_status kin_cross_validate(kin_context *context, const kin_labelled_s
 KIN_API kin_status kin_confusion(const uint32_t *labels, const uint32_t *predicted, size_t n, size_t n_classes,
                                  size_t *out, kin_error *err);
 
+/* ------------------------------------------------------------------- map */
+
+/* The first k principal components of the vectors as they are: each vector's place along them into out[n][k], and,
+ * where wanted (else NULL), the components into components[k][dim], of length 1, greatest variance first, their largest
+ * float positive; variances[k] along them (n - 1 in the denominator) and *total, that of all floats together. Beyond
+ * what varies places and components are 0. Agrees with scikit-learn's PCA up to sign. */
+KIN_API kin_status kin_pca(kin_context *context, const kin_vector_set *set, size_t k, float *out, float *components,
+                           double *variances, double *total, kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_umap_options {
+  kin_metric metric;
+  size_t neighbours; /* that each vector is kept near to, itself counted: 2 to n; default 15, or n where that is less */
+  double min_dist;   /* between points of the map, to 1: how tightly they pack; default 0.1, negative: 0 */
+  size_t epochs;     /* default 500 to 10,000 vectors, 200 beyond */
+  uint64_t seed;
+  /* The share of the epochs that is done, 0 to 1, after each; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, double done);
+  void *user;
+} kin_umap_options;
+
+/* A map of the vectors by UMAP into out[n][2]: vectors that are near each other lie near each other, those of one dense
+ * place together; distances between places far apart say little. Neighbours are exact, the weights of pairs
+ * umap-learn's, and the start is by principal components. The same bits from a seed, whatever the threads and the
+ * instruction set. Equal vectors may part a little. `options` NULL: the defaults. Memory: that of kin_nearest, and 60
+ * bytes for each neighbour of each vector. */
+KIN_API kin_status kin_umap(kin_context *context, const kin_vector_set *set, const kin_umap_options *options,
+                            float *out, kin_error *err);
+
+/* How far the neighbours on a map (its Euclidean k nearest) are neighbours of the vectors too, by `metric`: 1 where all
+ * are, as scikit-learn's trustworthiness. 1 <= k < n / 2. Time grows with n * n * dim. */
+KIN_API kin_status kin_trustworthiness(kin_context *context, const kin_vector_set *set, kin_metric metric,
+                                       const kin_vector_set *map, size_t k, double *out, kin_error *err);
+
 /* ---------------------------------------------------------------- align */
 
 /* A bridge makes an encoder of pictures alone searchable by words: from some hundred pictures with captions it learns
