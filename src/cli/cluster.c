@@ -1,6 +1,8 @@
 /* kindred cluster: groups of photos, texts or vectors that are alike. */
 #include "cli/cluster.h"
 
+#include "cli/items.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,9 +277,8 @@ static int check_choice(const cli_command *command, cluster_job *j) {
     return cli_usage_error(command, "--method %s is not one of kmeans, minibatch, hdbscan, agglomerative",
                            j->method_name);
   j->method = (cluster_method)i;
-  if (strcmp(j->metric_name, "cosine") != 0 && strcmp(j->metric_name, "euclidean") != 0)
-    return cli_usage_error(command, "--metric %s is not cosine or euclidean", j->metric_name);
-  j->metric = strcmp(j->metric_name, "cosine") == 0 ? KIN_METRIC_COSINE : KIN_METRIC_EUCLIDEAN;
+  const int status = cli_metric_parse(command, j->metric_name, &j->metric);
+  if (status != CLI_OK) return status;
   if (kin_linkage_parse(j->linkage_name, &j->linkage, &err) != KIN_OK)
     return cli_usage_error(command, "%s", err.message);
   char *end;

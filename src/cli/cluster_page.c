@@ -1,11 +1,11 @@
 /* kindred cluster: the page. */
 #include "cli/cluster.h"
+#include "cli/items.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-enum { CENTRAL = 12, REMOTE = 4, THUMBNAIL = 220, TEXT_SHOWN = 240 };
+enum { CENTRAL = 12, REMOTE = 4 };
 
 static const char style[] =
     "article h2{margin:0 0 2px;display:flex;flex-wrap:wrap;gap:.2em .7em;align-items:baseline}\n"
@@ -16,7 +16,6 @@ static const char style[] =
     "svg{width:100%;max-width:640px;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}"
     "polyline{fill:none;stroke:var(--best);stroke-width:2}circle{fill:var(--card);stroke:var(--best);stroke-width:2}"
     "circle.chosen{fill:var(--best)}line{stroke:var(--line)}\n"
-    ".texts{margin:0;padding-left:1.2em}.texts li{margin:.25em 0;overflow-wrap:anywhere}\n"
     ".sizes{display:flex;height:22px;border-radius:6px;overflow:hidden;margin:14px 0 "
     "22px;background:var(--line);gap:1px}"
     ".sizes a{background:var(--best);opacity:.85;min-width:2px}.sizes a:nth-child(even){opacity:.5}\n";
@@ -86,42 +85,12 @@ static void put_sizes(FILE *out, const cluster_job *j) {
   fputs("</div>\n", out);
 }
 
-static void put_text(FILE *out, const cli_item *item) {
-  const char *text = item->text ? item->text : item->name;
-  size_t n = strlen(text) < TEXT_SHOWN ? strlen(text) : TEXT_SHOWN;
-  while (n > 0 && cli_inside_character(text[n])) n--;
-  char shown[TEXT_SHOWN + 8];
-  snprintf(shown, sizeof shown, "%.*s%s", (int)n, text, text[n] ? "\xE2\x80\xA6" : "");
-  fputs("<li>", out);
-  cli_put_escaped(out, shown);
-  if (item->text && item->is_file) {
-    fputs(" <small>", out);
-    cli_put_escaped(out, cli_file_name(item->name));
-    if (item->line) fprintf(out, ":%llu", (unsigned long long)item->line);
-    fputs("</small>", out);
-  }
-  fputs("</li>\n", out);
-}
-
 static void put_items(FILE *out, const cluster_job *j, size_t from, size_t to) {
   if (from >= to) return;
-  const bool pictures = j->v.items[j->order[from]].is_picture;
-  fputs(pictures ? "<ol class=\"pictures\">\n" : "<ul class=\"texts\">\n", out);
-  for (size_t i = from; i < to && !cli_signal(); i++) {
-    const cli_item *item = &j->v.items[j->order[i]];
-    if (!item->is_picture) {
-      put_text(out, item);
-      continue;
-    }
-    fputs("<li>", out);
-    cli_put_picture(out, item->name, item->name, THUMBNAIL);
-    fputs("<span class=\"name\" title=\"", out);
-    cli_put_escaped(out, item->name);
-    fputs("\">", out);
-    cli_put_escaped(out, cli_file_name(item->name));
-    fputs("</span></li>\n", out);
-  }
-  fputs(pictures ? "</ol>\n" : "</ul>\n", out);
+  const cli_item *items = j->v.items;
+  cli_put_items_begin(out, &items[j->order[from]]);
+  for (size_t i = from; i < to && !cli_signal(); i++) cli_put_item(out, &items[j->order[i]], NULL);
+  cli_put_items_end(out, &items[j->order[from]]);
 }
 
 static void put_cluster(FILE *out, const cluster_job *j, size_t c) {

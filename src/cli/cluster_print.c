@@ -1,14 +1,11 @@
 /* kindred cluster: the table, JSON and CSV. */
 #include "cli/cluster.h"
+#include "cli/items.h"
 #include "embed/path_json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *item_name(const cli_item *item) {
-  return item->is_file ? cli_file_name(item->name) : item->name;
-}
 
 /* ------------------------------------------------------------------- table */
 
@@ -49,7 +46,7 @@ static void print_items(const cluster_job *j, size_t from, size_t to, const char
   printf("       %s ", label);
   for (size_t i = from; i < to; i++) {
     if (i > from) fputs(", ", stdout);
-    cli_put_text(item_name(&j->v.items[j->order[i]]));
+    cli_put_text(cli_item_name(&j->v.items[j->order[i]]));
   }
   putchar('\n');
 }
@@ -78,10 +75,8 @@ static json_t *number_or_null(double value) {
 }
 
 static json_t *describe_item(const cluster_job *j, size_t item) {
-  const cli_item *it = &j->v.items[item];
-  json_t *out = json_object();
-  bool ok = out && kin_json_set_text(out, it->is_file ? "path" : "name", it->name);
-  if (ok && it->line) ok = json_object_set_new(out, "line", json_integer((json_int_t)it->line)) == 0;
+  json_t *out = cli_item_describe(&j->v.items[item]);
+  bool ok = out != NULL;
   if (ok && j->distances && isfinite(j->distances[item]))
     ok = json_object_set_new(out, "distance", json_real(j->distances[item])) == 0;
   if (ok && j->clusters.strength)
@@ -160,16 +155,13 @@ json_t *cluster_describe(const cluster_job *j) {
 void cluster_write_csv(const cluster_job *j, FILE *out) {
   fputs("name,line,cluster,distance,strength,class,words\r\n", out);
   for (size_t i = 0; i < j->v.set.n; i++) {
-    const cli_item *item = &j->v.items[i];
     const uint32_t label = j->clusters.labels[i];
     const bool noise = label == KIN_NO_CLUSTER;
-    cli_csv_put(out, item->name);
-    putc(',', out);
-    if (item->line) fprintf(out, "%llu", (unsigned long long)item->line);
+    cli_csv_put_item(out, &j->v.items[i]);
     if (noise)
-      fputs(",noise,", out);
+      fputs("noise,", out);
     else
-      fprintf(out, ",%u,%.6g", label, j->distances[i]);
+      fprintf(out, "%u,%.6g", label, j->distances[i]);
     putc(',', out);
     if (j->clusters.strength) fprintf(out, "%.4g", (double)j->clusters.strength[i]);
     putc(',', out);

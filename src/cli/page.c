@@ -106,6 +106,7 @@ static const char style_sheet[] =
     ".pictures li{min-width:0;max-width:220px}\n"
     ".pictures img{width:100%;height:auto;aspect-ratio:4/3;object-fit:cover;border-radius:6px;display:block;"
     "background:var(--line)}\n"
+    ".texts{margin:0;padding-left:1.2em}.texts li{margin:.25em 0;overflow-wrap:anywhere}\n"
     ".score{font-size:.85rem;font-variant-numeric:tabular-nums}\n"
     ".name{display:block;font-size:.8rem;color:var(--soft);white-space:nowrap;overflow:hidden;text-overflow:ellipsis}\n"
     ".name b{font-weight:600;color:var(--text)}\n"
