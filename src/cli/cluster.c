@@ -242,7 +242,8 @@ static int name_clusters(cluster_job *j) {
 
 /* ----------------------------------------------------------------- command */
 
-static int compute(cluster_job *j) {
+static int compute(void *job) {
+  cluster_job *j = job;
   kin_error err;
   const double start = cli_now();
   kin_status status = j->centre ? kin_center(j->v.values, j->v.set.n, j->v.set.dim, &err) : KIN_OK;
@@ -256,7 +257,8 @@ static int compute(cluster_job *j) {
   return result == CLI_OK ? name_clusters(j) : result;
 }
 
-static int report(cluster_job *j, cli_output *csv, cli_page *page) {
+static int report(void *job, cli_output *csv, cli_page *page) {
+  cluster_job *j = job;
   int status = CLI_OK;
   json_t *json = j->common.json ? cluster_describe(j) : NULL;
   if (j->common.json && !json) return out_of_memory(j);
@@ -296,18 +298,9 @@ static int check_choice(const cli_command *command, cluster_job *j) {
 }
 
 static int cluster(const cli_command *command, cluster_job *j, const cli_list *operands) {
-  int status = check_choice(command, j);
-  cli_output csv = {0};
-  cli_page page = {0};
-  if (status == CLI_OK && j->csv) status = cli_output_open(j->csv, &csv);
-  if (status == CLI_OK && j->html) status = cli_page_open(j->html, &page);
-  if (status == CLI_OK) status = cli_vectors_read(command, &j->common, &j->input, operands, &j->v);
-  if (status == CLI_OK) status = compute(j);
-  if (status == CLI_OK) status = report(j, &csv, &page);
-  if (status == CLI_OK && j->v.skipped) status = CLI_SKIPPED;
-  cli_output_close(&csv);
-  cli_page_close(&page);
-  return status;
+  const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
+  const int status = check_choice(command, j);
+  return status == CLI_OK ? cli_analyse(command, &analysis, operands) : status;
 }
 
 static void release(cluster_job *j) {

@@ -70,10 +70,6 @@ void cluster_print(const cluster_job *j) {
 
 /* -------------------------------------------------------------------- JSON */
 
-static json_t *number_or_null(double value) {
-  return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *describe_item(const cluster_job *j, size_t item) {
   json_t *out = cli_item_describe(&j->v.items[item]);
   bool ok = out != NULL;
@@ -116,8 +112,8 @@ static json_t *describe_cluster(const cluster_job *j, size_t c) {
 static bool add_measures(const cluster_job *j, json_t *out) {
   bool ok = true;
   if (j->measured)
-    ok = json_object_set_new(out, "silhouette", number_or_null(j->silhouette)) == 0 &&
-         json_object_set_new(out, "davies_bouldin", number_or_null(j->davies_bouldin)) == 0;
+    ok = json_object_set_new(out, "silhouette", cli_json_number(j->silhouette)) == 0 &&
+         json_object_set_new(out, "davies_bouldin", cli_json_number(j->davies_bouldin)) == 0;
   if (ok && (j->method == METHOD_KMEANS || j->method == METHOD_MINIBATCH))
     ok = json_object_set_new(out, "inertia", json_real(j->clusters.inertia)) == 0 &&
          json_object_set_new(out, "iterations", json_integer((json_int_t)j->clusters.iterations)) == 0;

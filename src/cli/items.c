@@ -1,9 +1,9 @@
 /* The items of an analysis as they are shown. */
 #include "cli/items.h"
 
-#include "cli/page.h"
 #include "embed/path_json.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +20,10 @@ json_t *cli_item_describe(const cli_item *item) {
   if (ok) return out;
   json_decref(out);
   return NULL;
+}
+
+json_t *cli_json_number(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
 }
 
 void cli_csv_put_item(FILE *out, const cli_item *item) {
@@ -83,4 +87,19 @@ int cli_metric_parse(const cli_command *command, const char *name, kin_metric *o
     return cli_usage_error(command, "--metric %s is not cosine or euclidean", name);
   *out = strcmp(name, "cosine") == 0 ? KIN_METRIC_COSINE : KIN_METRIC_EUCLIDEAN;
   return CLI_OK;
+}
+
+int cli_analyse(const cli_command *command, const cli_analysis *a, const cli_list *operands) {
+  int status = CLI_OK;
+  cli_output csv = {0};
+  cli_page page = {0};
+  if (a->csv) status = cli_output_open(a->csv, &csv);
+  if (status == CLI_OK && a->html) status = cli_page_open(a->html, &page);
+  if (status == CLI_OK) status = cli_vectors_read(command, a->common, a->input, operands, a->vectors);
+  if (status == CLI_OK) status = a->compute(a->job);
+  if (status == CLI_OK) status = a->report(a->job, &csv, &page);
+  if (status == CLI_OK && a->vectors->skipped) status = CLI_SKIPPED;
+  cli_output_close(&csv);
+  cli_page_close(&page);
+  return status;
 }

@@ -62,7 +62,8 @@ static int rank_by_uniqueness(sample_job *j) {
   return status;
 }
 
-static int compute(sample_job *j) {
+static int compute(void *job) {
+  sample_job *j = job;
   kin_error err;
   const double start = cli_now();
   j->shown = j->count < j->v.set.n ? j->count : j->v.set.n;
@@ -72,7 +73,8 @@ static int compute(sample_job *j) {
   return status == CLI_OK && cli_signal() ? cli_stopped() : status;
 }
 
-static int report(const sample_job *j, cli_output *csv, cli_page *page) {
+static int report(void *job, cli_output *csv, cli_page *page) {
+  const sample_job *j = job;
   int status = CLI_OK;
   if (csv->file) sample_write_csv(j, csv->file), status = cli_output_commit(csv);
   if (status == CLI_OK && j->html) status = sample_write_page(j, page);
@@ -91,18 +93,9 @@ static int check_choice(const cli_command *command, sample_job *j) {
 }
 
 static int sample(const cli_command *command, sample_job *j, const cli_list *operands) {
-  int status = check_choice(command, j);
-  cli_output csv = {0};
-  cli_page page = {0};
-  if (status == CLI_OK && j->csv) status = cli_output_open(j->csv, &csv);
-  if (status == CLI_OK && j->html) status = cli_page_open(j->html, &page);
-  if (status == CLI_OK) status = cli_vectors_read(command, &j->common, &j->input, operands, &j->v);
-  if (status == CLI_OK) status = compute(j);
-  if (status == CLI_OK) status = report(j, &csv, &page);
-  if (status == CLI_OK && j->v.skipped) status = CLI_SKIPPED;
-  cli_output_close(&csv);
-  cli_page_close(&page);
-  return status;
+  const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
+  const int status = check_choice(command, j);
+  return status == CLI_OK ? cli_analyse(command, &analysis, operands) : status;
 }
 
 static void release(sample_job *j) {

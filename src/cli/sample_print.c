@@ -1,7 +1,6 @@
 /* kindred sample: the table, JSON, CSV and the page. */
 #include "cli/sample.h"
 
-#include <math.h>
 #include <stdio.h>
 
 /* The i-th item shown. */
@@ -40,16 +39,12 @@ void sample_print(const sample_job *j) {
 
 /* -------------------------------------------------------------------- JSON */
 
-static json_t *number_or_null(double value) {
-  return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *describe_shown(const sample_job *j, size_t i) {
   const size_t item = item_at(j, i);
   json_t *out = cli_item_describe(&j->v.items[item]);
   bool ok = out != NULL;
   if (ok && !j->uniqueness)
-    ok = json_object_set_new(out, "distance", number_or_null(j->picks[i].distance)) == 0 &&
+    ok = json_object_set_new(out, "distance", cli_json_number(j->picks[i].distance)) == 0 &&
          json_object_set_new(out, "stands_for", json_integer((json_int_t)j->stands_for[i])) == 0;
   if (ok && j->uniqueness) {
     const kin_near *closest = &j->closest[item];
@@ -57,7 +52,7 @@ static json_t *describe_shown(const sample_job *j, size_t i) {
     if (closest->index != SIZE_MAX)
       ok = other && json_object_set_new(other, "distance", json_real(closest->distance)) == 0;
     ok = json_object_set_new(out, "nearest", other) == 0 && ok;
-    ok = ok && json_object_set_new(out, "uniqueness", number_or_null(j->scores[item])) == 0;
+    ok = ok && json_object_set_new(out, "uniqueness", cli_json_number(j->scores[item])) == 0;
   }
   if (ok) return out;
   json_decref(out);
