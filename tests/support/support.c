@@ -78,6 +78,18 @@ void test_assert_ok(kin_status status, const kin_error *err) {
   if (status != KIN_OK) fail_msg("%s: %s", kin_status_name(status), err->message);
 }
 
+float test_random(uint64_t *state) {
+  *state = *state * 6364136223846793005u + 1442695040888963407u;
+  return (float)(int32_t)(*state >> 32) / 2147483648.0f;
+}
+
+float *test_random_floats(size_t n, uint64_t seed) {
+  float *values = calloc(n, sizeof *values);
+  assert_non_null(values);
+  for (size_t i = 0; i < n; i++) values[i] = test_random(&seed);
+  return values;
+}
+
 long test_resident_bytes(void) {
   long size = 0, all = 0, shared = 0;
   FILE *f = fopen("/proc/self/statm", "r");

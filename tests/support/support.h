@@ -30,6 +30,11 @@ void test_assert_error(kin_status status, kin_status expected, const kin_error *
 /* Assert KIN_OK, printing the message otherwise. */
 void test_assert_ok(kin_status status, const kin_error *err);
 
+/* The next of a sequence in [-1, 1) that is the same everywhere; *state is its seed at first. */
+float test_random(uint64_t *state);
+/* n of them; release with free. */
+float *test_random_floats(size_t n, uint64_t seed);
+
 /* Resident bytes of this process that aren't file pages; no measure under a sanitizer, whose own tables grow. */
 long test_resident_bytes(void);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

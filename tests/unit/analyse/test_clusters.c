@@ -157,8 +157,7 @@ static float *blobs(size_t n, size_t dim, size_t k, float spread) {
   assert_true(values && centres);
   uint64_t state = 5;
   for (size_t i = 0; i < (k + n) * dim; i++) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const float x = (float)(int32_t)(state >> 32) / 2147483648.0f;
+    const float x = test_random(&state);
     if (i < k * dim)
       centres[i] = x;
     else

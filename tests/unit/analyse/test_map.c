@@ -64,17 +64,6 @@ static int close_refs(void **state) {
   return 0;
 }
 
-static float *random_values(size_t n) {
-  float *values = calloc(n, sizeof *values);
-  assert_non_null(values);
-  uint64_t state = 5;
-  for (size_t i = 0; i < n; i++) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    values[i] = (float)(int32_t)(state >> 32) / 2147483648.0f;
-  }
-  return values;
-}
-
 /* ------------------------------------------------------------- references */
 
 /* Every pair of the reference has its weight, both ways round, and there are no others. */
@@ -209,7 +198,8 @@ static void test_same_bits(void **state) {
   (void)state;
   enum { N = 2500, DIM = 24 };
   static const unsigned threads[] = {1, 2, 5};
-  float *values = random_values(N * DIM), *first = calloc(4 * N, sizeof *first), *other = calloc(4 * N, sizeof *other);
+  float *values = test_random_floats(N * DIM, 5), *first = calloc(4 * N, sizeof *first),
+        *other = calloc(4 * N, sizeof *other);
   assert_true(first && other);
   const kin_vector_set set = {values, N, DIM};
   const kin_umap_options options = {.seed = 3, .epochs = 40};
@@ -240,7 +230,7 @@ static void test_ends(void **state) {
   (void)state;
   enum { N = 50, DIM = 4 };
   kin_context *context = open_context(2);
-  float *values = random_values(N * DIM), same[N * DIM], zeros[N * DIM] = {0}, out[2 * N];
+  float *values = test_random_floats(N * DIM, 5), same[N * DIM], zeros[N * DIM] = {0}, out[2 * N];
   kin_error err;
   for (size_t i = 0; i < N * DIM; i++) same[i] = 1;
   for (size_t n = 1; n <= 5; n++) {
@@ -279,7 +269,7 @@ static void test_bad_input(void **state) {
   (void)state;
   enum { N = 50, DIM = 4 };
   kin_context *context = open_context(2);
-  float *values = random_values(N * DIM), out[2 * N];
+  float *values = test_random_floats(N * DIM, 5), out[2 * N];
   const kin_vector_set set = {values, N, DIM}, none = {values, 0, DIM}, map = {values, N, 2},
                        other = {values, N - 1, 2};
   const kin_status argument = KIN_ERR_ARGUMENT;

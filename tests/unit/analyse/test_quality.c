@@ -94,22 +94,11 @@ static void test_scikit_learn(void **state) {
 
 enum { MANY = 1500, DIM = 24, NEAREST = 7, CLASSES = 9 };
 
-static float *random_values(size_t n) {
-  float *values = calloc(n, sizeof *values);
-  assert_non_null(values);
-  uint64_t state = 11;
-  for (size_t i = 0; i < n; i++) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    values[i] = (float)(int32_t)(state >> 32) / 2147483648.0f;
-  }
-  return values;
-}
-
 /* More queries than a block takes, several threads; every tenth vector is a copy of an earlier one. */
 static void test_same_bits(void **state) {
   (void)state;
   kin_error err;
-  float *values = random_values((size_t)MANY * DIM);
+  float *values = test_random_floats((size_t)MANY * DIM, 11);
   for (size_t i = 10; i < MANY; i += 10) memcpy(values + i * DIM, values + i / 2 * DIM, DIM * sizeof *values);
   uint32_t labels[MANY];
   for (uint32_t i = 0; i < MANY; i++) labels[i] = i % CLASSES;
@@ -184,7 +173,7 @@ static void check_nearest(const kin_vector_set *set, const kin_vector_set *queri
 /* `spread` about a point far from the origin; where it is little, bfloat16 tells nothing apart. */
 static void check_distances(size_t n, size_t dim, size_t k, float spread, float far, kin_metric metric) {
   kin_error err;
-  float *values = random_values((n + 50) * dim);
+  float *values = test_random_floats((n + 50) * dim, 11);
   for (size_t i = 0; i < (n + 50) * dim; i++) values[i] = values[i] * spread + (i % dim == 0 ? far : 0);
   for (size_t i = 0; i < n; i += 17) memcpy(values + i * dim, values + i / 3 * dim, dim * sizeof *values);
   kin_vector_set set = {values, n, dim}, queries = {values + n * dim, 50, dim};

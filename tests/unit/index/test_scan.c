@@ -12,8 +12,7 @@
 static uint64_t random_state = 1;
 
 static float random_float(void) {
-  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-  return (float)(int32_t)(random_state >> 32) / 2147483648.0f;
+  return test_random(&random_state);
 }
 
 typedef enum likeness { SPREAD, CLUSTERED, NEAR_DUPLICATES, ODD } likeness;
