@@ -197,7 +197,8 @@ def bench_model(name, options, report):
             rates = measure(engines, task, path, shape, options)
             macs = multiply_adds(config, task, side, shape[-1])
             what = f"batch {shape[0]}" + (f", {shape[1]} tokens" if task == "tokens" else "")
-            print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, {options.precision} peak {top:.1f} G/s", flush=True)
+            print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, "
+                  f"{options.precision} peak {top:.1f} G/s", flush=True)
             for e in rates:
                 low, median, high = min(rates[e]), statistics.median(rates[e]), max(rates[e])
                 row = {"model": name, "task": task, "shape": shape, "engine": e, "min": low, "median": median,
