@@ -1,6 +1,7 @@
 /* kin_align_fit: embed pictures and captions, keep some apart, fit, measure, write. */
 #include "analyse/align.h"
 
+#include "analyse/linear.h"
 #include "model/bridge.h"
 
 #include <math.h>
@@ -158,22 +159,16 @@ static kin_status embed_captions(kin_model *model, const kin_captioned *items, s
 
 /* --------------------------------------------------------------- measuring */
 
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 /* The rank, from 0, of the best picture of query i's group. */
 static size_t rank_of(const kin_align_data *data, const size_t *rows, size_t n, const double *images,
                       const double *query, size_t i) {
   const size_t t = data->dim;
   double best = -INFINITY;
   for (size_t k = 0; k < n; k++)
-    if (data->group[rows[k]] == data->group[rows[i]]) best = fmax(best, dot(images + k * t, query, t));
+    if (data->group[rows[k]] == data->group[rows[i]]) best = fmax(best, kin_dot_in_order(images + k * t, query, t));
   size_t above = 0;
   for (size_t k = 0; k < n; k++)
-    above += data->group[rows[k]] != data->group[rows[i]] && !(dot(images + k * t, query, t) < best);
+    above += data->group[rows[k]] != data->group[rows[i]] && !(kin_dot_in_order(images + k * t, query, t) < best);
   return above;
 }
 
@@ -183,7 +178,7 @@ void kin_align_measure(const kin_align_data *data, size_t column, const size_t *
   double reciprocal = 0;
   *out = (kin_align_recall){0};
   for (size_t i = 0; i < n; i++) {
-    const double length = sqrt(dot(images + i * t, images + i * t, t));
+    const double length = sqrt(kin_dot_in_order(images + i * t, images + i * t, t));
     for (size_t j = 0; length > 0 && j < t; j++) images[i * t + j] /= length;
   }
   for (size_t i = 0; i < n; i++) {

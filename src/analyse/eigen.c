@@ -3,6 +3,7 @@
  */
 #include "analyse/eigen.h"
 
+#include "analyse/linear.h"
 #include "analyse/random.h"
 #include "base/context.h"
 
@@ -21,12 +22,6 @@ typedef struct block {
   double *values;              /* [b], descending */
   size_t *order;               /* [b] */
 } block;
-
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
 
 /* Task of the pool: some columns of the product. */
 static void multiply_slice(void *arg, size_t slice) {
@@ -52,13 +47,13 @@ static void orthonormalise(block *s, kin_random *random) {
   for (size_t i = 0; i < s->b; i++) {
     double *v = s->v + i * s->n;
     for (int tries = 0; tries < 8; tries++) {
-      const double before = sqrt(dot(v, v, s->n));
+      const double before = sqrt(kin_dot_in_order(v, v, s->n));
       for (int twice = 0; twice < 2 && before > 0; twice++)
         for (size_t o = 0; o < i; o++) {
-          const double *other = s->v + o * s->n, along = dot(v, other, s->n);
+          const double *other = s->v + o * s->n, along = kin_dot_in_order(v, other, s->n);
           for (size_t j = 0; j < s->n; j++) v[j] -= along * other[j];
         }
-      const double left = sqrt(dot(v, v, s->n));
+      const double left = sqrt(kin_dot_in_order(v, v, s->n));
       if (before > 0 && left > 1e-10 * before) {
         for (size_t j = 0; j < s->n; j++) v[j] /= left;
         break;
@@ -129,7 +124,7 @@ static bool improve(block *s, size_t k) {
   kin_parallel_for(s->context->pool, (s->n + SLICE - 1) / SLICE, multiply_slice, s);
   for (size_t i = 0; i < s->b; i++)
     for (size_t j = 0; j <= i; j++)
-      s->small[i * s->b + j] = s->small[j * s->b + i] = dot(s->v + i * s->n, s->product + j * s->n, s->n);
+      s->small[i * s->b + j] = s->small[j * s->b + i] = kin_dot_in_order(s->v + i * s->n, s->product + j * s->n, s->n);
   diagonalise(s);
   sort_values(s);
   turn_rows(s, &s->v);

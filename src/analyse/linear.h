@@ -4,6 +4,13 @@
 
 #include "base/base.h"
 
+/* a . b, summed in order. */
+static inline double kin_dot_in_order(const double *a, const double *b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
 /* out[n][n] = a a' / k for a[n][k]. */
 void kin_gram(kin_context *context, const double *a, size_t n, size_t k, double *out);
 /* Turn the lower half of the symmetric a[n][n] into its Cholesky factor L, a = L L'; false when it isn't positive

@@ -41,17 +41,11 @@ static void standard_of(const kin_align_data *data, const size_t *rows, size_t n
   for (size_t j = 0; j < p; j++) deviation[j] = deviation[j] > 1e-12 ? sqrt(deviation[j]) : 1;
 }
 
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 /* projection -= d d', d being `direction` less its share in what was taken out before, at length 1. */
 static void take_out(kin_align_map *map, const double *direction, double *scratch) {
   const size_t t = map->dim;
-  for (size_t i = 0; i < t; i++) scratch[i] = dot(map->projection + i * t, direction, t);
-  const double length = sqrt(dot(scratch, scratch, t));
+  for (size_t i = 0; i < t; i++) scratch[i] = kin_dot_in_order(map->projection + i * t, direction, t);
+  const double length = sqrt(kin_dot_in_order(scratch, scratch, t));
   if (length < 1e-6) return;
   for (size_t i = 0; i < t; i++)
     for (size_t j = 0; j < t; j++) map->projection[i * t + j] -= scratch[i] * scratch[j] / (length * length);
@@ -128,7 +122,8 @@ static void map_image(void *arg, size_t i) {
   double *x = a->scratch + i * (2 * p + map->n_points), *input = map->n_points ? x + p : x;
   standardise(map, a->data->images + a->rows[i] * p, x);
   for (size_t j = 0; j < map->n_points; j++) input[j] = gaussian(x, map->points + j * p, p);
-  for (size_t j = 0; j < map->dim; j++) a->out[i * map->dim + j] = dot(map->image_weight + j * k, input, k);
+  for (size_t j = 0; j < map->dim; j++)
+    a->out[i * map->dim + j] = kin_dot_in_order(map->image_weight + j * k, input, k);
 }
 
 /* Task of the pool. */
@@ -138,7 +133,7 @@ static void map_text(void *arg, size_t i) {
   const float *text = a->data->texts + (a->column * a->data->n + a->rows[i]) * t;
   double *x = a->scratch + i * t;
   for (size_t j = 0; j < t; j++) x[j] = (double)text[j] - a->map->text_mean[j];
-  for (size_t j = 0; j < t; j++) a->out[i * t + j] = dot(a->map->projection + j * t, x, t);
+  for (size_t j = 0; j < t; j++) a->out[i * t + j] = kin_dot_in_order(a->map->projection + j * t, x, t);
 }
 
 kin_status kin_align_map_images(kin_context *context, const kin_align_map *map, const kin_align_data *data,
