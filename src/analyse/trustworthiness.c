@@ -49,9 +49,11 @@ kin_status kin_trustworthiness(kin_context *context, const kin_vector_set *set, 
   const size_t n = set->n;
   if (map->n != n)
     status = kin_fail(err, KIN_ERR_MISMATCH, "a map of %zu points for %zu vectors", map->n, n);
+  else if (n < 3)
+    status = kin_fail(err, KIN_ERR_ARGUMENT, "trustworthiness of %zu vectors: needs at least 3", n);
   else if (k < 1 || 2 * k >= n)
     status = kin_fail(err, KIN_ERR_ARGUMENT, "trustworthiness over %zu neighbours of %zu vectors: must be 1 to %zu", k,
-                      n, n ? (n - 1) / 2 : 0);
+                      n, (n - 1) / 2);
   kin_near *near = status == KIN_OK ? kin_array(n, k * sizeof *near) : NULL;
   m.penalty = kin_array(n, sizeof *m.penalty);
   if (status == KIN_OK && (!near || !m.penalty))

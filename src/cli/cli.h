@@ -50,8 +50,8 @@ typedef struct cli_command {
 
 extern const cli_command cli_command_embed, cli_command_compare, cli_command_index, cli_command_search,
     cli_command_similar, cli_command_recommend, cli_command_collections, cli_command_cluster, cli_command_sample,
-    cli_command_align, cli_command_model, cli_command_classify, cli_command_model_compare, cli_command_model_list,
-    cli_command_model_pull, cli_command_bench, cli_command_bench_search;
+    cli_command_map, cli_command_align, cli_command_model, cli_command_classify, cli_command_model_compare,
+    cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
 
 /* Options that every command takes. */
 typedef struct cli_common {

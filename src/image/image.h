@@ -74,5 +74,7 @@ kin_status kin_image_resize(const kin_image *image, uint32_t out_width, uint32_t
 kin_status kin_image_thumbnail(const char *path, uint64_t max_pixels, uint32_t side, kin_image *out, kin_error *err);
 /* The picture as a JPEG file of `quality`, 1 to 100, in memory. *out is released with free(). */
 kin_status kin_image_encode_jpeg(const kin_image *image, int quality, uint8_t **out, size_t *out_size, kin_error *err);
+/* The same as PNG. */
+kin_status kin_image_encode_png(const kin_image *image, uint8_t **out, size_t *out_size, kin_error *err);
 
 #endif

@@ -55,3 +55,20 @@ kin_status kin_decode_png(const kin_encoded *in, kin_image *out, kin_error *err)
     kin_image_free(&image);
   return status;
 }
+
+kin_status kin_image_encode_png(const kin_image *image, uint8_t **out, size_t *out_size, kin_error *err) {
+  struct spng_ihdr header = {
+      .width = image->width, .height = image->height, .bit_depth = 8, .color_type = SPNG_COLOR_TYPE_TRUECOLOR};
+  spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
+  if (!png) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the PNG encoder");
+  const size_t size = (size_t)image->width * image->height * 3;
+  int problem = spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1);
+  if (!problem) problem = spng_set_ihdr(png, &header);
+  if (!problem) problem = spng_encode_image(png, image->rgb, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
+  if (!problem) *out = spng_get_png_buffer(png, out_size, &problem);
+  spng_ctx_free(png);
+  if (!problem) return KIN_OK;
+  return kin_fail(err, problem == SPNG_EMEM ? KIN_ERR_MEMORY : KIN_ERR_ARGUMENT,
+                  "can't write a picture of %ux%u pixels as PNG: %s", image->width, image->height,
+                  spng_strerror(problem));
+}

@@ -56,6 +56,24 @@ static void test_jpeg_round_trip(void **state) {
   free(path);
 }
 
+/* Also for a reader of other people's making: tests/cli/test_map.py. */
+static void test_png_round_trip(void **state) {
+  (void)state;
+  kin_error err;
+  kin_image photo, back;
+  uint8_t *png;
+  size_t size;
+  char *path = test_source_path("tests/data/images/photo.jpg");
+  test_assert_ok(kin_image_thumbnail(path, 0, 200, &photo, &err), &err);
+  test_assert_ok(kin_image_encode_png(&photo, &png, &size, &err), &err);
+  test_assert_ok(kin_image_decode(png, size, "picture", 0, &back, &err), &err);
+  assert_int_equal(back.width, photo.width);
+  assert_int_equal(back.height, photo.height);
+  assert_memory_equal(back.rgb, photo.rgb, (size_t)photo.width * photo.height * 3);
+  kin_image_free(&photo), kin_image_free(&back);
+  free(png), free(path);
+}
+
 /* Noise, which JPEG can't make small. */
 static void test_noise_and_what_is_too_large(void **state) {
   (void)state;
@@ -79,6 +97,7 @@ static void test_noise_and_what_is_too_large(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_jpeg_round_trip),
+                                     cmocka_unit_test(test_png_round_trip),
                                      cmocka_unit_test(test_noise_and_what_is_too_large)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
