@@ -359,6 +359,7 @@ typedef struct kin_collection_info {
   size_t dim;
   size_t items;   /* files */
   size_t vectors; /* one a picture, one a passage of a document */
+  uint64_t holes; /* rows of the vector file that no item has any more */
   uint64_t bytes; /* of the vector file */
   bool image;     /* can be asked with a picture */
   bool text;      /* can be asked with a text: true where it isn't known yet */
@@ -585,6 +586,66 @@ typedef struct kin_stored {
  * several; an empty store is visited without a call. */
 KIN_API kin_status kin_store_each(kin_store *store, bool (*visit)(void *user, const kin_stored *item), void *user,
                                   kin_error *err);
+
+/* ----------------------------------------------------------- maintenance */
+
+/* What a file of a store is for. */
+typedef enum kin_file_kind {
+  KIN_FILE_CATALOGUE = 0, /* the SQLite file */
+  KIN_FILE_LOG,           /* SQLite's write-ahead log and its index */
+  KIN_FILE_LOCK,          /* the writer's lock */
+  KIN_FILE_VECTORS,       /* a collection's vectors */
+  KIN_FILE_DERIVED,       /* made from these, and made again where it lacks */
+  KIN_FILE_STRAY          /* vectors, or derived from some, that no collection names: a crash left it */
+} kin_file_kind;
+
+/* "catalogue", "log", "lock", "vectors", "derived", "stray"; never NULL. */
+KIN_API const char *kin_file_kind_name(kin_file_kind kind);
+
+typedef struct kin_store_file {
+  char path[4096];
+  uint64_t bytes;
+  kin_file_kind kind;
+} kin_store_file;
+
+typedef struct kin_store_files kin_store_files;
+
+/* The files of which the store consists, by kind and name. Release with kin_store_files_close. */
+KIN_API kin_status kin_store_list_files(kin_store *store, kin_store_files **out, kin_error *err);
+KIN_API size_t kin_store_files_count(const kin_store_files *files);
+/* Valid until kin_store_files_close; NULL past the last. */
+KIN_API const kin_store_file *kin_store_files_get(const kin_store_files *files, size_t i);
+KIN_API void kin_store_files_close(kin_store_files *files);
+
+/* Damage that kin_store_check found; valid during the callback only. */
+typedef struct kin_store_problem {
+  const char *file; /* of the store */
+  const char *what; /* is wrong with it */
+  const char *fix;  /* what to do about it */
+} kin_store_problem;
+
+/* NULL members are left out. */
+typedef struct kin_check_options {
+  void (*on_problem)(void *user, const kin_store_problem *problem);
+  /* Rows checked so far, of all vector files; called often. False: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, uint64_t done, uint64_t total);
+  void *user;
+} kin_check_options;
+
+typedef struct kin_check_report {
+  size_t collections;
+  uint64_t rows; /* of vector files, checksums compared */
+  uint64_t problems;
+  bool read_only; /* the store can't be written, so its indices of words weren't checked, which takes a transaction */
+} kin_check_report;
+
+/* Read the whole store at `path` and report all damage: SQLite's own checks (integrity, foreign keys, full-text
+ * indices), the checksum of every vector record and code, the rows of each vector file against the catalogue, and
+ * files that no collection names. Nothing is changed, and no other process can write meanwhile. KIN_OK means that the
+ * check ran: `out` (may be NULL) tells whether there are problems. `options` may be NULL. KIN_ERR_IO: no such store;
+ * KIN_ERR_BUSY: another process is writing to it; KIN_ERR_CANCELLED. */
+KIN_API kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
+                                   kin_check_report *out, kin_error *err);
 
 /* --------------------------------------------------------------- analyse */
 

@@ -52,6 +52,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
     cli_command_similar, cli_command_recommend, cli_command_collections, cli_command_cluster, cli_command_sample,
     cli_command_map, cli_command_align, cli_command_model, cli_command_classify, cli_command_model_compare,
     cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
+extern const cli_command cli_command_store, cli_command_store_check, cli_command_store_stats;
 
 /* Options that every command takes. */
 typedef struct cli_common {
@@ -71,6 +72,15 @@ typedef struct cli_common {
       {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},                            \
       {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                             \
     "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                                     \
+  }
+
+/* Of the commands that look after a store, and open no model. */
+#define CLI_STORE_OPTION(value) \
+  { "store", 's', CLI_TEXT, &(value), "FILE", "the store (default: ./kindred.db)" }
+#define CLI_STORE_COMMON_OPTIONS(common)                                                     \
+  {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                 \
+      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"}, { \
+    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                            \
   }
 
 /* Of the commands that open one image model. */
@@ -95,6 +105,8 @@ const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* Print "kindred COMMAND: message" and where to find help; returns CLI_USAGE. */
 int cli_usage_error(const cli_command *command, const char *format, ...) KIN_PRINTF(2, 3);
 void cli_print_help(const cli_command *command, const cli_option *options, size_t n_options);
+/* Of a command that has but parts, whose names are its own with another word: run the one that argv[1] names. */
+int cli_run_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc, char **argv);
 
 /* ------------------------------------------------------------- session */
 
@@ -160,6 +172,8 @@ typedef struct cli_progress {
 bool cli_progress_start(const char *label, bool quiet);
 void cli_progress_update(cli_progress progress);
 void cli_progress_stop(void);
+/* Take the line away, until it is drawn again, to print on stdout where that is the same terminal. */
+void cli_progress_hide(void);
 /* A line on stderr, above the progress line. */
 void cli_print_above(const char *text);
 

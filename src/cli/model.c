@@ -91,14 +91,7 @@ static const cli_command *const parts[] = {&cli_command_model_list, &cli_command
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
-  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-    cli_print_help(command, NULL, 0);
-    return argc < 2 ? CLI_USAGE : CLI_OK;
-  }
-  /* Their names begin with "model ". */
-  for (size_t i = 0; i < N_PARTS; i++)
-    if (strcmp(argv[1], parts[i]->name + strlen("model ")) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
-  return cli_usage_error(command, "unknown \"%s\"; there are: list, pull, info, compare", argv[1]);
+  return cli_run_part(command, parts, N_PARTS, argc, argv);
 }
 
 const cli_command cli_command_model = {.name = "model",

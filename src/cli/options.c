@@ -96,6 +96,21 @@ void cli_print_help(const cli_command *command, const cli_option *options, size_
   if (command->examples) printf("\nExamples:\n%s", command->examples);
 }
 
+int cli_run_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc, char **argv) {
+  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    cli_print_help(command, NULL, 0);
+    return argc < 2 ? CLI_USAGE : CLI_OK;
+  }
+  char names[200] = "";
+  size_t used = 0, skip = strlen(command->name) + 1;
+  for (size_t i = 0; i < n; i++) {
+    const char *name = parts[i]->name + skip;
+    if (strcmp(argv[1], name) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
+    if (used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", name);
+  }
+  return cli_usage_error(command, "unknown \"%s\"; there are: %s", argv[1], names);
+}
+
 static bool parse_count(const char *text, size_t most, size_t *out) {
   if (!isdigit((unsigned char)text[0])) return false;
   char *end;

@@ -184,6 +184,13 @@ void cli_progress_stop(void) {
   line.enabled = false;
 }
 
+void cli_progress_hide(void) {
+  pthread_mutex_lock(&lock);
+  clear();
+  fflush(stderr);
+  pthread_mutex_unlock(&lock);
+}
+
 void cli_print_above(const char *text) {
   pthread_mutex_lock(&lock);
   clear();

@@ -48,8 +48,16 @@ struct kin_codes {
   size_t map_bytes;
 };
 
+static const char *ending_of(kin_code kind) {
+  return kind == KIN_CODE_INT8 ? ".int8" : ".bf16";
+}
+
 static char *path_of(const char *vectors_path, kin_code kind) {
-  return kin_format("%s.%s", vectors_path, kind == KIN_CODE_INT8 ? "int8" : "bf16");
+  return kin_format("%s%s", vectors_path, ending_of(kind));
+}
+
+bool kin_codes_is_ending(const char *ending) {
+  return strcmp(ending, ending_of(KIN_CODE_INT8)) == 0 || strcmp(ending, ending_of(KIN_CODE_BF16)) == 0;
 }
 
 void kin_codes_remove(const char *vectors_path) {
@@ -279,6 +287,10 @@ void kin_codes_extend(kin_codes *codes, kin_context *context, const kin_vectors 
 
 kin_code kin_codes_kind(const kin_codes *codes) {
   return codes->kind;
+}
+
+const char *kin_codes_path(const kin_codes *codes) {
+  return codes->path;
 }
 
 uint64_t kin_codes_groups(const kin_codes *codes) {

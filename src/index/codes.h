@@ -52,6 +52,7 @@ void kin_codes_extend(kin_codes *codes, kin_context *context, const kin_vectors 
 void kin_codes_distrust(kin_codes *codes);
 
 kin_code kin_codes_kind(const kin_codes *codes);
+const char *kin_codes_path(const kin_codes *codes);
 uint64_t kin_codes_groups(const kin_codes *codes); /* in use */
 uint64_t kin_codes_bytes(const kin_codes *codes);  /* of the file, up to them */
 /* Of a group in use; both aligned to 64 bytes. */
@@ -67,5 +68,7 @@ uint16_t kin_code_bf16(float x, float *number);
 
 /* Take the files away, with the vector file. */
 void kin_codes_remove(const char *vectors_path);
+/* Whether a code file is called so behind the vector file's name. */
+bool kin_codes_is_ending(const char *ending);
 
 #endif

@@ -13,6 +13,10 @@ void kin_index_remove_derived(const char *path) {
   kin_codes_remove(path);
 }
 
+bool kin_index_is_derived(const char *ending) {
+  return kin_codes_is_ending(ending);
+}
+
 static bool all_finite(const float *v, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!isfinite(v[i])) return false;

@@ -85,6 +85,8 @@ kin_status kin_index_open_flat(kin_context *context, const char *path, bool writ
 void kin_index_close(kin_index *index);
 /* Remove what lies beside the vector file at `path` and was derived from it. */
 void kin_index_remove_derived(const char *path);
+/* Whether a file with this behind the vector file's name is such. */
+bool kin_index_is_derived(const char *ending);
 
 /* Add `vector` (dim floats, all finite, of length 1) for item `id`; *row is where it lies, to be given back with
  * the item in the calls below. */

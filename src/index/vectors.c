@@ -269,6 +269,15 @@ kin_status kin_vectors_read(kin_vectors *file, uint64_t row, int64_t id, float *
   return KIN_OK;
 }
 
+bool kin_vectors_inspect(kin_vectors *file, uint64_t row, int64_t *id) {
+  record_head head;
+  if (read_all(file->fd, file->path, file->record, file->record_bytes, offset_of(file, row), NULL) != KIN_OK)
+    return false;
+  memcpy(&head, file->record, sizeof head);
+  *id = head.id;
+  return head.checksum == record_checksum(file->record, file->record_bytes, row);
+}
+
 kin_status kin_vectors_read_many(const kin_vectors *file, uint64_t row, size_t n, float *out, uint64_t *digest,
                                  kin_error *err) {
   uint8_t *records = kin_array(n, file->record_bytes);

@@ -42,6 +42,9 @@ kin_status kin_vectors_sync(kin_vectors *file, kin_error *err);
 /* Read and check one record. KIN_ERR_FORMAT names file and row, also if it isn't `id`'s. */
 kin_status kin_vectors_read(kin_vectors *file, uint64_t row, int64_t id, float *out, kin_error *err);
 
+/* Whether a row can be read and its checksum is right, and whose vector it says it is. */
+bool kin_vectors_inspect(kin_vectors *file, uint64_t row, int64_t *id);
+
 /* Read and check rows [row, row + n) into out[n][dim]; *digest (may be NULL) gets a number that depends on all of their
  * records. Safe to call from several threads. */
 kin_status kin_vectors_read_many(const kin_vectors *file, uint64_t row, size_t n, float *out, uint64_t *digest,

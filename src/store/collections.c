@@ -130,7 +130,9 @@ static kin_status describe(kin_store *store, const kin_collection *c, kin_collec
   snprintf(out->model_path, sizeof out->model_path, "%s", c->model_path);
   snprintf(out->text_model_path, sizeof out->text_model_path, "%s", c->text_model_path ? c->text_model_path : "");
   out->bytes = kin_vectors_bytes_of(c->dim, c->rows);
-  return count_vectors(store, c->id, &out->items, &out->vectors, err);
+  kin_status status = count_vectors(store, c->id, &out->items, &out->vectors, err);
+  out->holes = c->rows - out->vectors;
+  return status;
 }
 
 kin_status kin_store_collections(kin_store *store, kin_collections **out, kin_error *err) {

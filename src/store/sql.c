@@ -229,6 +229,14 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_ADD_METADATA] = "INSERT OR IGNORE INTO metadata VALUES (?1, ?2, 0, ?3, CAST(?4 AS REAL))",
     [KIN_SQL_CLEAR_METADATA] = "DELETE FROM metadata WHERE item = ?1 AND key = ?2 AND source = 0",
     [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
+    [KIN_SQL_CHECK_PAGES] = "PRAGMA integrity_check",
+    [KIN_SQL_CHECK_KEYS] = "SELECT \"table\", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2",
+    [KIN_SQL_CHECK_NAME_WORDS] = "INSERT INTO name_words (name_words, rank) VALUES ('integrity-check', 1)",
+    [KIN_SQL_CHECK_CAPTION_WORDS] = "INSERT INTO caption_words (caption_words, rank) VALUES ('integrity-check', 1)",
+    [KIN_SQL_CHECK_PASSAGE_WORDS] = "INSERT INTO passage_words (passage_words, rank) VALUES ('integrity-check', 1)",
+    /* Each row as often as it is named, with its item, or 0 of a hole. */
+    [KIN_SQL_EACH_ROW] = "SELECT row, item FROM vectors WHERE collection = ?1 UNION ALL"
+                         " SELECT row, 0 FROM holes WHERE collection = ?1 ORDER BY row",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
                             " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",
 };

@@ -48,6 +48,12 @@ typedef enum kin_sql {
   KIN_SQL_CLEAR_METADATA,
   KIN_SQL_MARK_SEEN,
   KIN_SQL_NEXT_UNSEEN,
+  KIN_SQL_CHECK_PAGES,
+  KIN_SQL_CHECK_KEYS,
+  KIN_SQL_CHECK_NAME_WORDS,
+  KIN_SQL_CHECK_CAPTION_WORDS,
+  KIN_SQL_CHECK_PASSAGE_WORDS,
+  KIN_SQL_EACH_ROW,
   KIN_SQL_COUNT
 } kin_sql;
 
@@ -149,6 +155,12 @@ kin_status kin_collection_open(kin_store *store, const kin_store_encoder *encode
                                kin_error *err);
 /* `what`, then all collections with their models. */
 kin_status kin_collections_fail(kin_store *store, const char *what, kin_error *err);
+
+/* ---- files.c */
+
+/* The files of the store at the absolute `path`, whose collections are given. */
+kin_status kin_files_list(const char *path, const kin_collection *collections, size_t n, kin_store_files **out,
+                          kin_error *err);
 
 /* ---- update.c */
 

@@ -1,0 +1,330 @@
+/* kin_store_check: what is wrong with a store, each problem with its file and what to do about it. */
+#include "index/codes.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RESTORE "restore a copy of the store, or delete it and index again"
+#define STEPS 100000 /* of SQLite's machine between two looks at the caller */
+#define REPORT_EVERY 1024
+
+typedef struct check {
+  kin_store *store;
+  kin_check_options options;
+  kin_check_report report;
+  uint64_t total; /* rows */
+  bool cancelled;
+} check;
+
+static void tell(check *c, const char *file, const char *fix, const char *format, ...) KIN_PRINTF(4, 5);
+static void tell(check *c, const char *file, const char *fix, const char *format, ...) {
+  char what[1024];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(what, sizeof what, format, args);
+  va_end(args);
+  c->report.problems++;
+  if (c->options.on_problem)
+    c->options.on_problem(c->options.user, &(kin_store_problem){.file = file, .what = what, .fix = fix});
+}
+
+static bool goes_on(check *c) {
+  if (!c->cancelled && c->options.on_progress)
+    c->cancelled = !c->options.on_progress(c->options.user, c->report.rows, c->total);
+  return !c->cancelled;
+}
+
+static int on_steps(void *user) {
+  return !goes_on(user);
+}
+
+/* A failure that is damage is told, and the check goes on; any other ends it. */
+static kin_status absorb(check *c, kin_status status, const kin_error *reason, const char *file, kin_error *err) {
+  if (c->cancelled) return kin_fail(err, KIN_ERR_CANCELLED, "%s: stopped", c->store->path);
+  if (status == KIN_OK) return KIN_OK;
+  if (status == KIN_ERR_MEMORY || status == KIN_ERR_BUSY) return kin_fail(err, status, "%s", reason->message);
+  size_t n = strlen(file);
+  bool named = strncmp(reason->message, file, n) == 0 && strncmp(reason->message + n, ": ", 2) == 0;
+  tell(c, file, RESTORE, "%s", reason->message + (named ? n + 2 : 0));
+  return KIN_OK;
+}
+
+/* -------------------------------------------------------------------- SQLite */
+
+static kin_status check_pages(check *c, kin_error *err) {
+  sqlite3_stmt *s;
+  bool row;
+  kin_status status = kin_sql_bind(c->store, KIN_SQL_CHECK_PAGES, &s, err, "");
+  if (status == KIN_OK) status = kin_sql_step(c->store, s, &row, err);
+  while (status == KIN_OK && row) {
+    const char *text = (const char *)sqlite3_column_text(s, 0);
+    if (text && strcmp(text, "ok") != 0) tell(c, c->store->path, RESTORE, "SQLite's integrity check: %s", text);
+    status = kin_sql_step(c->store, s, &row, err);
+  }
+  return status;
+}
+
+static kin_status check_keys(check *c, kin_error *err) {
+  sqlite3_stmt *s;
+  bool row;
+  kin_status status = kin_sql_bind(c->store, KIN_SQL_CHECK_KEYS, &s, err, "");
+  if (status == KIN_OK) status = kin_sql_step(c->store, s, &row, err);
+  while (status == KIN_OK && row) {
+    tell(c, c->store->path, RESTORE, "the table %s refers to rows of %s that aren't there: %lld",
+         (const char *)sqlite3_column_text(s, 0), (const char *)sqlite3_column_text(s, 1),
+         (long long)sqlite3_column_int64(s, 2));
+    status = kin_sql_step(c->store, s, &row, err);
+  }
+  return status;
+}
+
+static kin_status check_words(check *c, kin_error *err) {
+  static const struct {
+    kin_sql sql;
+    const char *name;
+  } indices[] = {{KIN_SQL_CHECK_NAME_WORDS, "names"},
+                 {KIN_SQL_CHECK_CAPTION_WORDS, "captions"},
+                 {KIN_SQL_CHECK_PASSAGE_WORDS, "passages"}};
+  for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
+    kin_error reason;
+    kin_status status = kin_sql_run(c->store, indices[i].sql, &reason, "");
+    if (status == KIN_ERR_FORMAT && !c->cancelled)
+      tell(c, c->store->path, RESTORE, "the full-text index of %s doesn't hold what its table does", indices[i].name);
+    else
+      status = absorb(c, status, &reason, c->store->path, err);
+    if (status != KIN_OK && status != KIN_ERR_FORMAT) return status;
+  }
+  return KIN_OK;
+}
+
+/* ---------------------------------------------------------------------- rows */
+
+typedef enum fault { GOOD, DAMAGED, DAMAGED_HOLE, FOREIGN, UNNAMED, DOUBLE, BEYOND } fault;
+
+/* Rows after each other with the same fault. */
+typedef struct span {
+  fault fault;
+  uint64_t first, last;
+} span;
+
+static void path_of_row(check *c, const kin_collection *k, uint64_t row, char *out, size_t size) {
+  sqlite3_stmt *s;
+  bool found = false;
+  snprintf(out, size, "an item that isn't there");
+  if (kin_sql_bind(c->store, KIN_SQL_READ_HIT, &s, NULL, "ii", k->id, (int64_t)row) == KIN_OK)
+    kin_sql_step(c->store, s, &found, NULL);
+  if (!found) return;
+  snprintf(out, size, "%s", (const char *)sqlite3_column_text(s, 0));
+  sqlite3_reset(s);
+}
+
+static void tell_span(check *c, const kin_collection *k, const span *s) {
+  char path[700], rows[64], drop[160];
+  const char *file = k->vectors_path;
+  const bool many = s->last > s->first;
+  if (s->fault == GOOD) return;
+  path_of_row(c, k, s->first, path, sizeof path);
+  snprintf(drop, sizeof drop,
+           "restore a copy of the store, or drop this collection (kindred collections --drop %lld) and index again",
+           (long long)k->id);
+  if (many)
+    snprintf(rows, sizeof rows, "rows %llu to %llu", (unsigned long long)s->first, (unsigned long long)s->last);
+  else
+    snprintf(rows, sizeof rows, "row %llu", (unsigned long long)s->first);
+  if (s->fault == DAMAGED)
+    tell(c, file, drop, "%s: wrong checksum: damaged %s of %s%s", rows, many ? "vectors" : "vector", path,
+         many ? " and those after it" : "");
+  else if (s->fault == DAMAGED_HOLE)
+    tell(c, file, "none is needed: no item has a vector there", "%s: wrong checksum", rows);
+  else if (s->fault == FOREIGN)
+    tell(c, file, drop, "%s: the vector is another item's than %s", rows, path);
+  else if (s->fault == UNNAMED)
+    tell(c, c->store->path, drop, "%s of %s belong%s to no item, and no hole is noted", rows, file, many ? "" : "s");
+  else if (s->fault == DOUBLE)
+    tell(c, c->store->path, drop, "%s of %s: both a vector's and a hole", rows, file);
+  else
+    tell(c, c->store->path, drop, "%s of %s: the catalogue names what was never committed", rows, file);
+}
+
+static void note(check *c, const kin_collection *k, span *s, uint64_t row, fault what) {
+  if (s->fault == what && row == s->last + 1) {
+    s->last = row;
+    return;
+  }
+  tell_span(c, k, s);
+  *s = (span){what, row, row};
+}
+
+/* The rows that the catalogue names, in order, beside those of the file. */
+typedef struct names {
+  sqlite3_stmt *statement;
+  bool more;
+  uint64_t row;
+  int64_t item; /* 0: a hole */
+} names;
+
+static kin_status next_name(check *c, names *n, kin_error *err) {
+  kin_status status = kin_sql_step(c->store, n->statement, &n->more, err);
+  if (status != KIN_OK || !n->more) return status;
+  n->row = (uint64_t)sqlite3_column_int64(n->statement, 0);
+  n->item = sqlite3_column_int64(n->statement, 1);
+  return KIN_OK;
+}
+
+/* What the catalogue and, where it could be opened, the file say of a row. */
+static kin_status inspect(check *c, kin_vectors *file, uint64_t row, names *n, fault *out, kin_error *err) {
+  size_t times = 0;
+  int64_t item = 0, id = 0;
+  kin_status status = KIN_OK;
+  for (; status == KIN_OK && n->more && n->row == row; times++) {
+    if (n->item) item = n->item;
+    status = next_name(c, n, err);
+  }
+  *out = times == 0 ? UNNAMED : times > 1 ? DOUBLE : GOOD;
+  if (*out != GOOD || !file) return status;
+  if (!kin_vectors_inspect(file, row, &id))
+    *out = item ? DAMAGED : DAMAGED_HOLE;
+  else if (item && id != item)
+    *out = FOREIGN;
+  return status;
+}
+
+static kin_status check_rows(check *c, const kin_collection *k, kin_vectors *file, kin_error *err) {
+  names n = {0};
+  span s = {0};
+  kin_status status = kin_sql_bind(c->store, KIN_SQL_EACH_ROW, &n.statement, err, "i", k->id);
+  if (status == KIN_OK) status = next_name(c, &n, err);
+  for (uint64_t row = 0; status == KIN_OK && row < k->rows; row++) {
+    fault what;
+    status = inspect(c, file, row, &n, &what, err);
+    if (status == KIN_OK) note(c, k, &s, row, what);
+    if (row % REPORT_EVERY == 0 && !goes_on(c)) status = KIN_ERR_CANCELLED;
+    c->report.rows += file != NULL;
+  }
+  while (status == KIN_OK && n.more) {
+    note(c, k, &s, n.row, BEYOND);
+    status = next_name(c, &n, err);
+  }
+  tell_span(c, k, &s);
+  if (n.statement) sqlite3_reset(n.statement);
+  return status;
+}
+
+/* --------------------------------------------------------------------- files */
+
+/* Codes that are missing are no problem: the next writer makes them. */
+static kin_status check_codes(check *c, const kin_collection *k, const kin_vectors_key *key, const kin_vectors *file,
+                              kin_error *err) {
+  kin_codes *codes;
+  if (k->dim > KIN_CODE_MOST_DIM) return KIN_OK;
+  kin_status status = kin_codes_open(k->vectors_path, false, KIN_CODE_INT8, key, &codes, err);
+  if (status != KIN_OK) return status;
+  kin_codes_refresh(codes, file, k->rows);
+  uint64_t bad = 0, first = 0, groups = kin_codes_groups(codes);
+  for (uint64_t group = 0; group < groups && goes_on(c); group++) {
+    if (kin_codes_usable(codes, group)) continue;
+    if (bad++ == 0) first = group;
+  }
+  if (bad)
+    tell(c, kin_codes_path(codes), "delete this file: the next kindred index makes it anew",
+         "%llu of %llu groups of codes are damaged, the first that of rows %llu to %llu; searches read the vectors "
+         "instead",
+         (unsigned long long)bad, (unsigned long long)groups, (unsigned long long)first * KIN_SCAN_ROWS,
+         (unsigned long long)first * KIN_SCAN_ROWS + KIN_SCAN_ROWS - 1);
+  kin_codes_close(codes);
+  return absorb(c, KIN_OK, NULL, k->vectors_path, err);
+}
+
+static kin_status check_collection(check *c, const kin_collection *k, kin_error *err) {
+  kin_vectors_key key = {.collection = k->id, .dim = k->dim};
+  memcpy(key.uuid, c->store->uuid, sizeof key.uuid);
+  kin_vectors *file = NULL;
+  kin_error reason;
+  kin_status status = kin_vectors_open(k->vectors_path, false, &key, &file, &reason);
+  if (status == KIN_OK) status = kin_vectors_set_rows(file, k->rows, &reason);
+  bool whole = status == KIN_OK;
+  status = absorb(c, status, &reason, k->vectors_path, err);
+  if (status == KIN_OK) {
+    status = check_rows(c, k, whole ? file : NULL, &reason);
+    status = absorb(c, status, &reason, c->store->path, err);
+  }
+  if (status == KIN_OK && whole) status = check_codes(c, k, &key, file, err);
+  kin_vectors_close(file);
+  return status;
+}
+
+static kin_status check_collections(check *c, const kin_collection *all, size_t n, kin_error *err) {
+  kin_status status = KIN_OK;
+  for (size_t i = 0; i < n; i++) c->total += all[i].rows;
+  for (size_t i = 0; status == KIN_OK && i < n; i++) status = check_collection(c, &all[i], err);
+  kin_store_files *files = NULL;
+  if (status == KIN_OK) status = kin_files_list(c->store->path, all, n, &files, err);
+  for (size_t i = 0; status == KIN_OK && i < kin_store_files_count(files); i++) {
+    const kin_store_file *file = kin_store_files_get(files, i);
+    if (file->kind == KIN_FILE_STRAY)
+      tell(c, file->path, "delete this file, unless the store beside it is an old copy",
+           "no collection of the store names it: a writer that was cut off left it");
+  }
+  kin_store_files_close(files);
+  c->report.collections = n;
+  return status;
+}
+
+/* ----------------------------------------------------------------------- run */
+
+static kin_status check_all(check *c, kin_error *err) {
+  kin_store *store = c->store;
+  kin_collection *all = NULL;
+  size_t n = 0;
+  kin_error reason;
+  kin_status status = kin_sql_open(store, &reason);
+  bool open = status == KIN_OK;
+  status = absorb(c, status, &reason, store->path, err);
+  if (status != KIN_OK || !open) return status;
+  sqlite3_progress_handler(store->db, STEPS, on_steps, c);
+  status = check_pages(c, &reason);
+  status = absorb(c, status, &reason, store->path, err);
+  if (status == KIN_OK) {
+    status = check_keys(c, &reason);
+    status = absorb(c, status, &reason, store->path, err);
+  }
+  if (status == KIN_OK && store->writable) status = check_words(c, err);
+  if (status == KIN_OK) {
+    status = kin_collections_read(store, 0, &all, &n, &reason);
+    bool known = status == KIN_OK;
+    status = absorb(c, status, &reason, store->path, err);
+    if (status == KIN_OK && known) status = check_collections(c, all, n, err);
+    kin_collections_free(all, n);
+  }
+  sqlite3_progress_handler(store->db, 0, NULL, NULL);
+  return status;
+}
+
+/* Nobody may write meanwhile; where the lock has no place, nobody can. */
+static kin_status take_lock(kin_store *store, kin_error *err) {
+  kin_status status = kin_lock_take(store->path, &store->lock, err);
+  store->writable = status == KIN_OK;
+  return status == KIN_ERR_IO ? KIN_OK : status;
+}
+
+kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
+                           kin_check_report *out, kin_error *err) {
+  if (out) *out = (kin_check_report){0};
+  kin_store *store = calloc(1, sizeof *store);
+  if (!store) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", path);
+  store->context = context;
+  store->lock = -1;
+  check c = {.store = store};
+  if (options) c.options = *options;
+  kin_status status = kin_store_absolute_path(path, &store->path, err);
+  if (status == KIN_OK && !kin_file_exists(store->path))
+    status = kin_fail(err, KIN_ERR_IO, "%s: no such store", store->path);
+  if (status == KIN_OK) status = take_lock(store, err);
+  if (status == KIN_OK) status = check_all(&c, err);
+  c.report.read_only = !store->writable;
+  kin_store_close(store);
+  if (status == KIN_OK && out) *out = c.report;
+  return status;
+}
