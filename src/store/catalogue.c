@@ -250,6 +250,7 @@ static kin_status commit(kin_update *u, kin_error *err) {
   if (status != KIN_OK) return status;
   store->collection.rows = rows;
   store->collection.state = state;
+  kin_index_committed(store->index);
   return KIN_OK;
 }
 
