@@ -647,6 +647,26 @@ typedef struct kin_check_report {
 KIN_API kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
                                    kin_check_report *out, kin_error *err);
 
+typedef struct kin_compact_options {
+  /* Vectors copied so far; called often. False: stop, KIN_ERR_CANCELLED, and the store is as it was but for the
+   * collections that were done. NULL: none. */
+  bool (*on_progress)(void *user, uint64_t done, uint64_t total);
+  void *user;
+} kin_compact_options;
+
+typedef struct kin_compact_report {
+  uint64_t holes;                     /* rows that went */
+  uint64_t bytes_before, bytes_after; /* of all files */
+} kin_compact_report;
+
+/* Give back the space that nothing uses any more: write the vector files that have holes anew without them, remove
+ * what a crash left, and tidy the SQLite file and its full-text indices. The store must be open for writing. It is
+ * whole at any moment, whatever happens, and others may search it meanwhile. Needs room for a copy of the largest file.
+ * Vectors stay the same to the bit; what is derived from them is made anew or must be built anew. KIN_ERR_FORMAT names
+ * a damaged row (kin_store_check tells all of them). `options` and `out` may be NULL. */
+KIN_API kin_status kin_store_compact(kin_store *store, const kin_compact_options *options, kin_compact_report *out,
+                                     kin_error *err);
+
 /* --------------------------------------------------------------- analyse */
 
 /* n vectors of `dim` floats, compared by cosine: their lengths don't matter, and one of zeros has cosine 0 with

@@ -52,7 +52,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
     cli_command_similar, cli_command_recommend, cli_command_collections, cli_command_cluster, cli_command_sample,
     cli_command_map, cli_command_align, cli_command_model, cli_command_classify, cli_command_model_compare,
     cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
-extern const cli_command cli_command_store, cli_command_store_check, cli_command_store_stats;
+extern const cli_command cli_command_store;
 
 /* Options that every command takes. */
 typedef struct cli_common {
@@ -72,15 +72,6 @@ typedef struct cli_common {
       {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"},                            \
       {"isa", 0, CLI_ISA, &(common).isa, "NAME", NULL}, {                                                             \
     "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                                                     \
-  }
-
-/* Of the commands that look after a store, and open no model. */
-#define CLI_STORE_OPTION(value) \
-  { "store", 's', CLI_TEXT, &(value), "FILE", "the store (default: ./kindred.db)" }
-#define CLI_STORE_COMMON_OPTIONS(common)                                                     \
-  {"json", 0, CLI_FLAG, &(common).json, NULL, "print JSON"},                                 \
-      {"quiet", 'q', CLI_FLAG, &(common).quiet, NULL, "print no progress and no summary"}, { \
-    "help", 'h', CLI_FLAG, &(common).help, NULL, "show this help"                            \
   }
 
 /* Of the commands that open one image model. */

@@ -1,8 +1,22 @@
 /* kindred store, and its part stats: what a store holds and what it takes on disk. */
-#include "cli/cli.h"
+#include "cli/store.h"
+
 #include "embed/path_json.h"
 
 #include <stdio.h>
+
+int cli_run_on_store(const cli_command *command, int argc, char **argv,
+                     int (*work)(const cli_common *common, const char *store)) {
+  cli_common common = {0};
+  const char *store = "./kindred.db";
+  const cli_option options[] = {CLI_STORE_OPTIONS(store, common)};
+  cli_list operands = {0};
+  int status;
+  if (cli_parse(command, options, sizeof options / sizeof *options, &common, argc, argv, &operands, &status))
+    status = operands.count ? cli_usage_error(command, "which store? give it as --store FILE") : work(&common, store);
+  cli_list_free(&operands);
+  return status;
+}
 
 typedef struct totals {
   uint64_t vectors, holes, bytes;
@@ -108,19 +122,10 @@ static int show_stats(const cli_common *common, const char *path) {
 }
 
 static int run_stats(const cli_command *command, int argc, char **argv) {
-  cli_common common = {0};
-  const char *store = "./kindred.db";
-  const cli_option options[] = {CLI_STORE_OPTION(store), CLI_STORE_COMMON_OPTIONS(common)};
-  cli_list operands = {0};
-  int status;
-  if (cli_parse(command, options, sizeof options / sizeof *options, &common, argc, argv, &operands, &status))
-    status =
-        operands.count ? cli_usage_error(command, "which store? give it as --store FILE") : show_stats(&common, store);
-  cli_list_free(&operands);
-  return status;
+  return cli_run_on_store(command, argc, argv, show_stats);
 }
 
-const cli_command cli_command_store_stats = {
+static const cli_command stats_command = {
     .name = "store stats",
     .usage = "[OPTION]...",
     .summary = "what a store holds, and the bytes of each of its files",
@@ -131,16 +136,17 @@ const cli_command cli_command_store_stats = {
                 "  kindred store stats --store photos.db --json | jq .bytes\n",
     .run = run_stats};
 
-static const cli_command *const parts[] = {&cli_command_store_stats, &cli_command_store_check};
+static const cli_command *const parts[] = {&stats_command, &cli_command_store_check, &cli_command_store_compact};
 
 static int run(const cli_command *command, int argc, char **argv) {
   return cli_run_part(command, parts, sizeof parts / sizeof *parts, argc, argv);
 }
 
 const cli_command cli_command_store = {.name = "store",
-                                       .usage = "stats|check [OPTION]...",
-                                       .summary = "tell what a store takes on disk, look for damage in it",
+                                       .usage = "stats|check|compact [OPTION]...",
+                                       .summary = "look after a store: its size, damage, unused space",
                                        .details = "  kindred store stats         items, vectors, holes, bytes\n"
-                                                  "  kindred store check         look for damage in all its files",
+                                                  "  kindred store check         look for damage in all its files\n"
+                                                  "  kindred store compact       give back the space that nothing uses",
                                        .examples = "  kindred store check --store photos.db\n",
                                        .run = run};

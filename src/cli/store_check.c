@@ -1,5 +1,5 @@
 /* kindred store check: all damage in a store, with what to do about it. */
-#include "cli/cli.h"
+#include "cli/store.h"
 #include "embed/path_json.h"
 
 #include <stdio.h>
@@ -71,15 +71,7 @@ static int check(const cli_common *common, const char *store) {
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
-  cli_common common = {0};
-  const char *store = "./kindred.db";
-  const cli_option options[] = {CLI_STORE_OPTION(store), CLI_STORE_COMMON_OPTIONS(common)};
-  cli_list operands = {0};
-  int status;
-  if (cli_parse(command, options, sizeof options / sizeof *options, &common, argc, argv, &operands, &status))
-    status = operands.count ? cli_usage_error(command, "which store? give it as --store FILE") : check(&common, store);
-  cli_list_free(&operands);
-  return status;
+  return cli_run_on_store(command, argc, argv, check);
 }
 
 const cli_command cli_command_store_check = {

@@ -153,6 +153,18 @@ static kin_status check_header(const char *path, const file_header *h, const kin
   return KIN_OK;
 }
 
+bool kin_vectors_is_of(const char *path, const uint8_t uuid[KIN_UUID_SIZE]) {
+  file_header h = {0};
+  struct stat s;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool is = fstat(fd, &s) == 0 && s.st_size < HEADER_BYTES;
+  if (!is && read_all(fd, path, &h, sizeof h, 0, NULL) == KIN_OK)
+    is = memcmp(h.magic, file_magic, sizeof file_magic) == 0 && memcmp(h.uuid, uuid, KIN_UUID_SIZE) == 0;
+  close(fd);
+  return is;
+}
+
 kin_status kin_vectors_open(const char *path, bool writable, const kin_vectors_key *key, kin_vectors **out,
                             kin_error *err) {
   *out = NULL;

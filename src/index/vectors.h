@@ -20,6 +20,9 @@ typedef struct kin_vectors_key {
 /* Write an empty vector file at `path`, replacing what is there, and make it durable. */
 kin_status kin_vectors_create(const char *path, const kin_vectors_key *key, kin_error *err);
 
+/* Whether the file is a vector file of the store with this uuid, or so short that it can't hold any vector. */
+bool kin_vectors_is_of(const char *path, const uint8_t uuid[KIN_UUID_SIZE]);
+
 /* KIN_ERR_IO, KIN_ERR_FORMAT (damaged header), KIN_ERR_MISMATCH (another store's or of another size). */
 kin_status kin_vectors_open(const char *path, bool writable, const kin_vectors_key *key, kin_vectors **out,
                             kin_error *err);

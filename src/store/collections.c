@@ -239,11 +239,12 @@ kin_status kin_store_select(kin_store *store, const kin_collection_wish *wish, k
     n_fit++;
   }
   if (status == KIN_OK && n && n_fit != 1) status = no_choice(store, all, n, n_fit, wish, err);
+  kin_sql_rollback(store);
   if (status == KIN_OK) {
     store->selected = id;
-    status = kin_store_refresh(store, err);
+    status = kin_store_begin_read(store, err);
+    kin_sql_rollback(store);
   }
-  kin_sql_rollback(store);
   kin_collections_free(all, n);
   return status;
 }

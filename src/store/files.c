@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct kin_store_files {
   kin_store_file *items;
@@ -124,4 +125,16 @@ kin_status kin_store_list_files(kin_store *store, kin_store_files **out, kin_err
   if (status == KIN_OK) status = kin_files_list(store->path, all, n, out, err);
   kin_collections_free(all, n);
   return status;
+}
+
+void kin_files_remove_strays(const kin_store *store, const kin_collection *collections, size_t n) {
+  kin_store_files *files;
+  if (kin_files_list(store->path, collections, n, &files, NULL) != KIN_OK) return;
+  for (size_t i = 0; i < files->n; i++) {
+    const kin_store_file *file = &files->items[i];
+    if (file->kind != KIN_FILE_STRAY || !kin_vectors_is_of(file->path, store->uuid)) continue;
+    kin_index_remove_derived(file->path);
+    unlink(file->path);
+  }
+  kin_store_files_close(files);
 }

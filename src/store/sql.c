@@ -237,6 +237,11 @@ static const char *const statements[KIN_SQL_COUNT] = {
     /* Each row as often as it is named, with its item, or 0 of a hole. */
     [KIN_SQL_EACH_ROW] = "SELECT row, item FROM vectors WHERE collection = ?1 UNION ALL"
                          " SELECT row, 0 FROM holes WHERE collection = ?1 ORDER BY row",
+    [KIN_SQL_EACH_VECTOR_ROW] = "SELECT row, item FROM vectors WHERE collection = ?1 ORDER BY row",
+    [KIN_SQL_MOVE_VECTOR] = "UPDATE vectors SET row = ?3 WHERE collection = ?1 AND row = ?2",
+    [KIN_SQL_DROP_HOLES] = "DELETE FROM holes WHERE collection = ?1",
+    [KIN_SQL_SET_VECTORS_FILE] = "UPDATE collections SET vectors_suffix = ?2, rows = ?3, state = state + 1"
+                                 " WHERE id = ?1",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
                             " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",
 };
@@ -430,6 +435,16 @@ void kin_sql_rollback(kin_store *store) {
   for (size_t i = 0; i < KIN_SQL_COUNT; i++)
     if (store->statements[i]) sqlite3_reset(store->statements[i]);
   if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+kin_status kin_sql_tidy(kin_store *store, kin_error *err) {
+  /* Readers keep the log from being cut: then the last of them cuts it. */
+  return execute(store,
+                 "INSERT INTO name_words (name_words) VALUES ('optimize');"
+                 "INSERT INTO caption_words (caption_words) VALUES ('optimize');"
+                 "INSERT INTO passage_words (passage_words) VALUES ('optimize');"
+                 "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)",
+                 "compacting the store", err);
 }
 
 kin_status kin_sql_clear_seen(kin_store *store, kin_error *err) {

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Between a state's reading and the opening of its vector file another process may have compacted the store. */
+#define TRIES 3
+
 kin_status kin_store_absolute_path(const char *path, char **out, kin_error *err) {
   *out = realpath(path, NULL);
   if (*out) return KIN_OK;
@@ -37,6 +40,16 @@ void kin_collections_free(kin_collection *collections, size_t n) {
   free(collections);
 }
 
+static kin_status remove_strays(kin_store *store, kin_error *err) {
+  kin_collection *all;
+  size_t n;
+  kin_status status = kin_collections_read(store, 0, &all, &n, err);
+  if (status != KIN_OK) return status;
+  kin_files_remove_strays(store, all, n);
+  kin_collections_free(all, n);
+  return KIN_OK;
+}
+
 static kin_status open_files(kin_store *store, const char *path, kin_error *err) {
   kin_status status = kin_store_absolute_path(path, &store->path, err);
   if (status == KIN_OK && !store->writable && !kin_file_exists(store->path))
@@ -45,6 +58,7 @@ static kin_status open_files(kin_store *store, const char *path, kin_error *err)
   if (status == KIN_OK) status = kin_sql_open(store, err);
   if (status != KIN_OK) return status;
   status = kin_store_begin_read(store, err);
+  if (status == KIN_OK && store->writable) status = remove_strays(store, err);
   kin_sql_rollback(store);
   return status;
 }
@@ -77,7 +91,8 @@ void kin_store_close(kin_store *store) {
   free(store);
 }
 
-static kin_status read_holes(kin_store *store, const kin_collection *c, uint64_t **out, size_t *n_out, kin_error *err) {
+kin_status kin_store_read_holes(kin_store *store, const kin_collection *c, uint64_t **out, size_t *n_out,
+                                kin_error *err) {
   *out = NULL;
   *n_out = 0;
   sqlite3_stmt *s;
@@ -99,7 +114,7 @@ static kin_status read_holes(kin_store *store, const kin_collection *c, uint64_t
 static kin_status refresh_index(kin_store *store, const kin_collection *c, kin_error *err) {
   kin_index_state state = {.rows = c->rows};
   uint64_t *holes;
-  kin_status status = read_holes(store, c, &holes, &state.n_holes, err);
+  kin_status status = kin_store_read_holes(store, c, &holes, &state.n_holes, err);
   state.holes = holes;
   if (status == KIN_OK && store->index) {
     status = kin_index_refresh(store->index, &state, err);
@@ -115,7 +130,8 @@ static kin_status refresh_index(kin_store *store, const kin_collection *c, kin_e
 /* Make `c`, whose strings pass on, the chosen collection. */
 static kin_status take_collection(kin_store *store, kin_collection *c, kin_error *err) {
   kin_status status = KIN_OK;
-  if (c->id != store->collection.id) {
+  const char *path = store->collection.vectors_path;
+  if (c->id != store->collection.id || (path && strcmp(path, c->vectors_path) != 0)) {
     kin_index_close(store->index);
     store->index = NULL;
   }
@@ -144,8 +160,14 @@ kin_status kin_store_refresh(kin_store *store, kin_error *err) {
 }
 
 kin_status kin_store_begin_read(kin_store *store, kin_error *err) {
-  kin_status status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
-  return status == KIN_OK ? kin_store_refresh(store, err) : status;
+  kin_status status = KIN_OK;
+  for (int i = 0; i < TRIES; i++) {
+    kin_sql_rollback(store);
+    status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
+    if (status == KIN_OK) status = kin_store_refresh(store, err);
+    if (status != KIN_ERR_IO) break;
+  }
+  return status;
 }
 
 kin_status kin_store_read_vector(kin_store *store, int64_t id, float *out, kin_error *err) {

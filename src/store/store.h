@@ -54,6 +54,10 @@ typedef enum kin_sql {
   KIN_SQL_CHECK_CAPTION_WORDS,
   KIN_SQL_CHECK_PASSAGE_WORDS,
   KIN_SQL_EACH_ROW,
+  KIN_SQL_EACH_VECTOR_ROW,
+  KIN_SQL_MOVE_VECTOR,
+  KIN_SQL_DROP_HOLES,
+  KIN_SQL_SET_VECTORS_FILE,
   KIN_SQL_COUNT
 } kin_sql;
 
@@ -112,6 +116,8 @@ typedef enum kin_sql_transaction { KIN_SQL_BEGIN_READ, KIN_SQL_BEGIN_WRITE, KIN_
 kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_error *err);
 /* Take back the transaction, if one is open. */
 void kin_sql_rollback(kin_store *store);
+/* Merge the full-text indices, and write the SQLite file anew without its free pages. */
+kin_status kin_sql_tidy(kin_store *store, kin_error *err);
 /* (Re)make the empty on-disk table of the items that a walk has seen. */
 kin_status kin_sql_clear_seen(kin_store *store, kin_error *err);
 
@@ -135,6 +141,9 @@ void kin_lock_release(int lock);
 
 /* ---- store.c */
 
+/* The holes of a collection, ascending, into a new array. */
+kin_status kin_store_read_holes(kin_store *store, const kin_collection *c, uint64_t **out, size_t *n_out,
+                                kin_error *err);
 /* In a transaction: bring the chosen collection and its index to the state that the transaction sees. */
 kin_status kin_store_refresh(kin_store *store, kin_error *err);
 /* Begin reading and refresh; kin_sql_rollback ends it, also after a failure. */
@@ -161,6 +170,8 @@ kin_status kin_collections_fail(kin_store *store, const char *what, kin_error *e
 /* The files of the store at the absolute `path`, whose collections are given. */
 kin_status kin_files_list(const char *path, const kin_collection *collections, size_t n, kin_store_files **out,
                           kin_error *err);
+/* A writer: remove the vector files of this store that no collection names, with what was derived from them. */
+void kin_files_remove_strays(const kin_store *store, const kin_collection *collections, size_t n);
 
 /* ---- update.c */
 

@@ -1,4 +1,4 @@
-"""kindred store: stats and check, with tiny models."""
+"""kindred store: stats, check and compact, with tiny models."""
 import json
 
 from support import CommandTest, main
@@ -75,11 +75,32 @@ class Check(Store):
         self.assertIn("no such store", self.run_kindred("store", "check", "-s", "no.db", status=1).err)
 
 
+class Compact(Store):
+    def test_space_is_given_back(self):
+        self.put_pictures(*(f"p/{i}.png" for i in range(6, 40)))
+        for i in range(30):
+            (self.folder / f"p/{i}.png").unlink()
+        self.run_kindred("index", "p")
+        before = self.run_kindred("search", "cat", "--json").out
+        result = self.json("compact")
+        self.assertEqual(result["holes"], 6)
+        self.assertLess(result["bytes_after"], result["bytes_before"])
+        self.assertEqual(result["bytes_after"], self.json("stats")["bytes"])
+        self.assertEqual(self.run_kindred("search", "cat", "--json").out, before)
+        self.assertTrue(self.json("check")["ok"])
+        self.assertIn(": 0 holes closed, ", self.run_kindred("store", "compact").out)
+        self.assertEqual(self.run_kindred("store", "compact", "-q").out, "")
+
+    def test_no_store(self):
+        self.assertIn("no such store", self.run_kindred("store", "compact", "-s", "no.db", status=1).err)
+        self.assertFalse((self.folder / "no.db").exists())
+
+
 class Parts(Store):
     def test_usage(self):
-        self.assertIn("stats, check", self.run_kindred("store", "burn", status=2).err)
+        self.assertIn("stats, check, compact", self.run_kindred("store", "burn", status=2).err)
         self.assertIn("which store", self.run_kindred("store", "check", "x.db", status=2).err)
-        for part in ("stats", "check"):
+        for part in ("stats", "check", "compact"):
             self.assertIn("Examples:", self.run_kindred("store", part, "--help").out)
 
 
