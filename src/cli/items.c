@@ -40,12 +40,16 @@ static void put_note(FILE *out, const char *note) {
   fputs("</span>", out);
 }
 
-static void put_text(FILE *out, const cli_item *item, const char *note) {
+void cli_item_beginning(const cli_item *item, char *out, size_t most) {
   const char *text = item->text ? item->text : item->name;
-  size_t n = strlen(text) < TEXT_SHOWN ? strlen(text) : TEXT_SHOWN;
+  size_t n = strlen(text) < most ? strlen(text) : most;
   while (n > 0 && cli_inside_character(text[n])) n--;
-  char shown[TEXT_SHOWN + 8];
-  snprintf(shown, sizeof shown, "%.*s%s", (int)n, text, text[n] ? "\xE2\x80\xA6" : "");
+  snprintf(out, most + 4, "%.*s%s", (int)n, text, text[n] ? "\xE2\x80\xA6" : "");
+}
+
+static void put_text(FILE *out, const cli_item *item, const char *note) {
+  char shown[TEXT_SHOWN + 4];
+  cli_item_beginning(item, shown, TEXT_SHOWN);
   fputs("<li>", out);
   cli_put_escaped(out, shown);
   if (note) putc(' ', out);

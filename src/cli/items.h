@@ -8,6 +8,8 @@
 
 /* What a line has room for: the name of the file, or the item's own. */
 const char *cli_item_name(const cli_item *item);
+/* The beginning of its text, or of its name, with an ellipsis where there is more, into out[most + 4]. */
+void cli_item_beginning(const cli_item *item, char *out, size_t most);
 /* {"path" or "name": ..., "line": ...}; NULL for lack of memory. */
 json_t *cli_item_describe(const cli_item *item);
 /* null where the value isn't finite; NULL for lack of memory. */

@@ -90,8 +90,8 @@ static int compute(void *job) {
     const int measured = measure_trust(j);
     if (measured != CLI_OK) return measured;
   }
-  if (status == KIN_OK && j->colours == MAP_CLUSTER) status = find_clusters(j, &err);
-  if (status == KIN_OK && j->colours == MAP_UNIQUENESS) {
+  if (status == KIN_OK && (j->html || j->colours == MAP_CLUSTER)) status = find_clusters(j, &err);
+  if (status == KIN_OK && (j->html || j->colours == MAP_UNIQUENESS)) {
     if (!(j->uniqueness = calloc(n, sizeof *j->uniqueness))) return out_of_memory(j);
     status = kin_uniqueness(j->v.session.context, &j->v.set, j->metric, UNIQUE_BY, j->uniqueness, NULL, &err);
   }
@@ -102,14 +102,14 @@ static int compute(void *job) {
 
 static int report(void *job, cli_output *csv, cli_page *page) {
   map_job *j = job;
-  (void)page;
   int status = CLI_OK;
   if (csv->file) map_write_csv(j, csv->file), status = cli_output_commit(csv);
   if (status == CLI_OK && j->svg) status = map_write_svg(j, &j->svg_file);
   if (status == CLI_OK && j->png) status = map_write_png(j, &j->png_file);
+  if (status == CLI_OK && j->html) status = map_write_page(j, page);
   if (status != CLI_OK) return status;
   if (j->common.json) return cli_print_json(map_describe(j));
-  if (!j->common.quiet) map_print(j, !j->csv && !j->svg && !j->png);
+  if (!j->common.quiet) map_print(j, !j->csv && !j->html && !j->svg && !j->png);
   return CLI_OK;
 }
 
@@ -117,7 +117,7 @@ static int report(void *job, cli_output *csv, cli_page *page) {
 
 static int check_colours(const cli_command *command, map_job *j) {
   if (!j->colour_name) {
-    const bool drawn = j->svg || j->png;
+    const bool drawn = j->html || j->svg || j->png;
     j->colours = j->input.labels ? MAP_LABEL : drawn ? MAP_CLUSTER : MAP_PLAIN;
     return CLI_OK;
   }
@@ -149,7 +149,7 @@ static int check_choice(const cli_command *command, map_job *j) {
 }
 
 static int map(const cli_command *command, map_job *j, const cli_list *operands) {
-  const cli_analysis analysis = {&j->common, &j->input, j->csv, NULL, &j->v, j, compute, report};
+  const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
   int status = check_choice(command, j);
   if (status == CLI_OK && j->svg) status = cli_output_open(j->svg, &j->svg_file);
   if (status == CLI_OK && j->png) status = cli_output_open(j->png, &j->png_file);
@@ -165,7 +165,7 @@ static void release(map_job *j) {
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
-  map_job j = {.method_name = "umap", .metric_name = "cosine", .min_dist = 0.1, .side = 1200};
+  map_job j = {.method_name = "umap", .metric_name = "cosine", .min_dist = 0.1, .side = 1200, .thumbnails = 2000};
   const cli_option options[] = {
       {"method", 0, CLI_TEXT, &j.method_name, "NAME", "umap (default) or pca"},
       {"neighbours", 0, CLI_FEW, &j.neighbours, "K",
@@ -181,6 +181,8 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"trustworthiness", 0, CLI_FEW, &j.trusted, "K",
        "measure how far the K nearest on the map are so in\ntruth: 1 is best"},
       {"csv", 0, CLI_TEXT, &j.csv, "FILE", "write a line for each item"},
+      {"html", 0, CLI_TEXT, &j.html, "FILE", "write a page with the map, to move about in"},
+      {"thumbnails", 0, CLI_COUNT, &j.thumbnails, "N", "put so many into the page at most (default: 2000)"},
       {"svg", 0, CLI_TEXT, &j.svg, "FILE", "draw the map, with a legend"},
       {"png", 0, CLI_TEXT, &j.png, "FILE", "draw the points alone"},
       {"size", 0, CLI_COUNT, &j.side, "PIXELS", "side of the drawn map (default: 1200)"},
@@ -204,7 +206,8 @@ const cli_command cli_command_map = {
                "of a .npy file on a plane: by UMAP, which keeps neighbours together, or along the\n"
                "two principal components. The same seed gives the same map. Without a file to\n"
                "write, the places are printed. Exit status 3 if some inputs couldn't be read.",
-    .examples = "  kindred map ~/Photos --colour-by folder --svg map.svg\n"
+    .examples = "  kindred map ~/Photos --html map.html\n"
+                "  kindred map ~/Photos --colour-by folder --svg map.svg\n"
                 "  kindred map --store kindred.db --csv map.csv\n"
                 "  kindred map vectors.npy --names names.txt --method pca --png map.png\n",
     .run = run};

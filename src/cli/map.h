@@ -15,8 +15,9 @@ typedef struct map_scale {
 typedef struct map_job {
   cli_common common;
   cli_vectors_options input;
-  const char *method_name, *metric_name, *colour_name, *csv, *svg, *png;
+  const char *method_name, *metric_name, *colour_name, *csv, *html, *svg, *png;
   size_t neighbours, seed, trusted, side; /* neighbours 0: the default; trusted 0: not measured */
+  size_t thumbnails;                      /* in the page, at most */
   double min_dist;
   bool centre;
 
@@ -43,6 +44,8 @@ size_t map_classes(const map_job *j, map_colours colours);
 const char *map_class_name(const map_job *j, map_colours colours, size_t number, char room[32]);
 /* Of an item; SIZE_MAX: none. */
 size_t map_class_of(const map_job *j, map_colours colours, size_t item);
+/* Of the scale; NAN: not known. */
+double map_value_of(const map_job *j, map_colours colours, size_t item);
 /* Where an item is on the scale, 0 to 1; negative: not known. */
 double map_share_of(const map_job *j, map_colours colours, size_t item);
 void map_find_scales(map_job *j);
@@ -62,5 +65,8 @@ void map_write_csv(const map_job *j, FILE *out);
 /* map_picture.c: each prints its error and returns an exit status. */
 int map_write_svg(const map_job *j, cli_output *to);
 int map_write_png(const map_job *j, cli_output *to);
+
+/* map_page.c: prints its error and returns an exit status. */
+int map_write_page(const map_job *j, cli_page *page);
 
 #endif

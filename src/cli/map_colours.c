@@ -32,8 +32,7 @@ size_t map_class_of(const map_job *j, map_colours colours, size_t item) {
 
 /* ------------------------------------------------------------------ scales */
 
-/* NAN: not known. */
-static double value_of(const map_job *j, map_colours colours, size_t item) {
+double map_value_of(const map_job *j, map_colours colours, size_t item) {
   if (colours == MAP_DATE && j->v.items[item].mtime_ns) return (double)j->v.items[item].mtime_ns * 1e-9;
   if (colours == MAP_UNIQUENESS && j->uniqueness && isfinite(j->uniqueness[item])) return j->uniqueness[item];
   return NAN;
@@ -49,7 +48,7 @@ static map_scale find_scale(const map_job *j, map_colours colours, double cut) {
   double *all = calloc(j->v.set.n, sizeof *all);
   size_t n = 0;
   for (size_t i = 0; all && i < j->v.set.n; i++) {
-    all[n] = value_of(j, colours, i);
+    all[n] = map_value_of(j, colours, i);
     if (!isnan(all[n])) n++;
   }
   map_scale scale = {.known = n > 0};
@@ -72,7 +71,7 @@ const map_scale *map_scale_of(const map_job *j, map_colours colours) {
 
 double map_share_of(const map_job *j, map_colours colours, size_t item) {
   const map_scale *scale = map_scale_of(j, colours);
-  const double value = value_of(j, colours, item);
+  const double value = map_value_of(j, colours, item);
   if (!scale || isnan(value)) return -1;
   if (!(scale->high > scale->low)) return 0.5;
   return fmin(fmax((value - scale->low) / (scale->high - scale->low), 0), 1);

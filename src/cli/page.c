@@ -53,21 +53,52 @@ void cli_put_base64(FILE *out, const uint8_t *data, size_t size) {
   }
 }
 
-void cli_put_picture(FILE *out, const char *path, const char *alt, uint32_t side) {
-  kin_image image = {0};
+/* A JPEG of the picture, released with free(); NULL: it can't be read. */
+static uint8_t *make_thumbnail(const char *path, uint32_t side, kin_image *image, size_t *size) {
   uint8_t *jpeg = NULL;
-  size_t size = 0;
-  kin_status status = kin_image_thumbnail(path, 0, side, &image, NULL);
-  if (status == KIN_OK) status = kin_image_encode_jpeg(&image, QUALITY, &jpeg, &size, NULL);
+  *image = (kin_image){0};
+  if (kin_image_thumbnail(path, 0, side, image, NULL) == KIN_OK)
+    kin_image_encode_jpeg(image, QUALITY, &jpeg, size, NULL);
+  return jpeg;
+}
+
+void cli_put_picture(FILE *out, const char *path, const char *alt, uint32_t side) {
+  kin_image image;
+  size_t size;
+  uint8_t *jpeg = make_thumbnail(path, side, &image, &size);
   fputs("<img alt=\"", out);
   cli_put_escaped(out, alt);
-  if (status == KIN_OK) {
+  if (jpeg) {
     fprintf(out, "\" width=\"%u\" height=\"%u\" src=\"data:image/jpeg;base64,", image.width, image.height);
     cli_put_base64(out, jpeg, size);
   }
   fputs("\">", out);
   free(jpeg);
   kin_image_free(&image);
+}
+
+bool cli_put_thumbnail(FILE *out, const char *path, uint32_t side) {
+  kin_image image;
+  size_t size;
+  uint8_t *jpeg = make_thumbnail(path, side, &image, &size);
+  if (jpeg) cli_put_base64(out, jpeg, size);
+  free(jpeg);
+  kin_image_free(&image);
+  return jpeg != NULL;
+}
+
+void cli_put_json_string(FILE *out, const char *text) {
+  char *valid = kin_replace_invalid(text);
+  putc('"', out);
+  for (const char *at = valid ? valid : "?"; *at; at++) {
+    const unsigned char byte = (unsigned char)*at;
+    if (byte < 0x20 || byte == '"' || byte == '\\' || byte == '<' || byte == '>' || byte == '&')
+      fprintf(out, "\\u%04x", byte);
+    else
+      putc(byte, out);
+  }
+  putc('"', out);
+  free(valid);
 }
 
 const char *cli_file_name(const char *path) {

@@ -7,14 +7,15 @@
  *   status = cli_page_finish(&page, context);               footer; the file appears
  *   cli_page_close(&page);                                  in any case
  *
- * The frame styles body, headings, p, small, table (in a div.scroll), article, ol.pictures > li, ul.texts > li, .name, .score, footer,
- * and defines the colours --page --card --text --soft --line --best --best-back --other. */
+ * The frame styles body, headings, p, small, table (in a div.scroll), article, ol.pictures > li, ul.texts > li, .name,
+ * .score, footer, and defines the colours --page --card --text --soft --line --best --best-back --other. */
 #ifndef KIN_CLI_PAGE_H
 #define KIN_CLI_PAGE_H
 
 #include "cli/output.h"
 #include "kindred.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct cli_page {
@@ -36,6 +37,10 @@ void cli_put_escaped(FILE *out, const char *text);
 void cli_put_base64(FILE *out, const uint8_t *data, size_t size);
 /* An <img> with the picture in it, its longer side at most `side` pixels; an empty one where it can't be read. */
 void cli_put_picture(FILE *out, const char *path, const char *alt, uint32_t side);
+/* The base64 of a JPEG of it alone; false, with nothing written, where it can't be read. */
+bool cli_put_thumbnail(FILE *out, const char *path, uint32_t side);
+/* A string of JSON, in its quotes, that may stand in a <script>. */
+void cli_put_json_string(FILE *out, const char *text);
 /* What of a path is behind its last slash. */
 const char *cli_file_name(const char *path);
 

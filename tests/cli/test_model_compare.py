@@ -21,7 +21,7 @@ class Page(html.parser.HTMLParser):
         if tag == "img":
             self.images.append(attributes)
         self.links += [attributes[name] for name in ("src", "href") if name in attributes]
-        if tag not in ("img", "meta", "link"):
+        if tag not in ("img", "input", "link", "meta"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
