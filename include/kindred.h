@@ -992,6 +992,96 @@ KIN_API kin_status kin_cross_validate(kin_context *context, const kin_labelled_s
 KIN_API kin_status kin_confusion(const uint32_t *labels, const uint32_t *predicted, size_t n, size_t n_classes,
                                  size_t *out, kin_error *err);
 
+/* ------------------------------------------------------------- anomalies */
+
+/* How far a vector lies from what is usual: its score, which is higher the less usual it is. */
+typedef enum kin_detector_method {
+  KIN_DETECTOR_MEAN = 0,    /* distance to the mean (with cosines: of the vectors at length 1) */
+  KIN_DETECTOR_MAHALANOBIS, /* distance to the mean in units of the covariance, shrunk by Ledoit and Wolf's estimate, of
+                             * the vectors as they are: the root of scikit-learn's LedoitWolf().mahalanobis() */
+  KIN_DETECTOR_CLUSTERS,    /* distance to the nearest centre of k-means, in units of that cluster's spread */
+  KIN_DETECTOR_KNN,         /* distance to the k-th nearest */
+  KIN_DETECTOR_LOF          /* local outlier factor of the k nearest, as scikit-learn's LocalOutlierFactor: near 1 where
+                             * a vector lies as densely as its neighbours do */
+} kin_detector_method;
+
+/* "mean", "mahalanobis", "clusters", "knn" or "lof"; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_detector_method_parse(const char *name, kin_detector_method *out, kin_error *err);
+/* Never NULL. */
+KIN_API const char *kin_detector_method_name(kin_detector_method method);
+
+/* From which score on a vector is an anomaly. */
+typedef enum kin_threshold_rule {
+  KIN_THRESHOLD_MAD = 0,  /* median + level * (median absolute deviation from it); default level 5 */
+  KIN_THRESHOLD_QUANTILE, /* the score that a share `level` of the reference lies below; default 0.99 */
+  KIN_THRESHOLD_CONFORMAL /* so that of vectors like the reference a share `level` at most raises an alarm (split
+                           * conformal: scores of vectors kept apart from fitting); default 0.01 */
+} kin_threshold_rule;
+
+typedef struct kin_threshold {
+  kin_threshold_rule rule;
+  double level; /* 0: the default */
+} kin_threshold;
+
+/* "mad", "quantile" or "conformal", each with ":LEVEL" or without; KIN_ERR_ARGUMENT for another rule, or a level that
+ * it can't have (above 0; of the last two below 1). */
+KIN_API kin_status kin_threshold_parse(const char *text, kin_threshold *out, kin_error *err);
+/* "mad" and so on; never NULL. */
+KIN_API const char *kin_threshold_name(kin_threshold_rule rule);
+
+/* Fitted to vectors of a reference, which are taken for usual. */
+typedef struct kin_detector kin_detector;
+
+/* Zero members take the default. */
+typedef struct kin_detector_options {
+  kin_detector_method method;
+  kin_metric metric; /* not of Mahalanobis */
+  size_t k;          /* neighbours (default: 5 of knn, 20 of lof, or all others where there are fewer), or clusters
+                      * (default: as kin_choose_k chooses) */
+  kin_threshold threshold;
+  double holdout;       /* the share of the reference that is kept apart for the threshold, to 0.9; default: a third
+                         * for conformal, else none: the threshold is then of the scores of what was fitted to */
+  uint64_t seed;        /* which ones are kept apart; of k-means */
+  const char *model_id; /* kin_model_info.id of the model that made the vectors; NULL: not known */
+} kin_detector_options;
+
+typedef struct kin_detector_info {
+  kin_detector_method method;
+  kin_metric metric;
+  size_t dim, items; /* floats of a vector; vectors that it was fitted to */
+  size_t held_out;   /* vectors that were kept apart for the threshold; 0: none */
+  size_t k;          /* neighbours, or clusters that count; else 0 */
+  double shrinkage;  /* of Mahalanobis' covariance: 0 none, 1 a sphere; else 0 */
+  kin_threshold threshold;
+  double limit;      /* a score above it is an anomaly's */
+  char model_id[65]; /* "": not known */
+} kin_detector_info;
+
+/* Fit to the vectors of `set`; the same bits whatever the threads and the instruction set. scores[set->n], those of the
+ * reference itself, may be NULL: by neighbours each vector is left out of its own, and what is kept apart counts as
+ * new. Clusters of one vector, or of less than a twentieth of the mean size, don't count, save where there is no other.
+ * KIN_ERR_ARGUMENT: fewer than two vectors, a value that isn't finite, k above what there is, vectors that are all the
+ * same (of Mahalanobis), too few kept apart for a conformal threshold. `options` may be NULL. */
+KIN_API kin_status kin_detector_fit(kin_context *context, const kin_vector_set *set,
+                                    const kin_detector_options *options, kin_detector **out, double *scores,
+                                    kin_error *err);
+KIN_API void kin_detector_close(kin_detector *detector);
+KIN_API void kin_detector_get_info(const kin_detector *detector, kin_detector_info *out);
+
+/* Scores of new vectors into scores[n], and into p_values[n] (may be NULL) the share of scores as high or higher among
+ * those that the threshold rests on, the vector itself counted: exact p-values where some were kept apart.
+ * KIN_ERR_MISMATCH for another number of floats, KIN_ERR_ARGUMENT for a value that isn't finite. */
+KIN_API kin_status kin_detector_score(kin_context *context, const kin_detector *detector, const kin_vector_set *items,
+                                      double *scores, double *p_values, kin_error *err);
+/* KIN_ERR_MISMATCH unless vectors of `dim` floats by the model `model_id` (NULL: not known) are of the kind that it was
+ * fitted to; where either isn't known, `dim` decides. */
+KIN_API kin_status kin_detector_check(const kin_detector *detector, const char *model_id, size_t dim, kin_error *err);
+
+/* One file (docs/detector-format.md), written beside its name and renamed. */
+KIN_API kin_status kin_detector_save(const kin_detector *detector, const char *path, kin_error *err);
+/* KIN_ERR_FORMAT names what is wrong with the file: every field is checked, and a checksum over all. */
+KIN_API kin_status kin_detector_open(const char *path, kin_detector **out, kin_error *err);
+
 /* ------------------------------------------------------------------- map */
 
 /* The first k principal components of the vectors as they are: each vector's place along them into out[n][k], and,

@@ -6,18 +6,7 @@
 #include <math.h>
 
 /* Rows or columns of a task. */
-enum { BLOCK = 64, LANES = 8 };
-
-/* Sums in LANES columns, so that the compiler may use vectors without changing the order. */
-static double dot(const double *a, const double *b, size_t n) {
-  double sums[LANES] = {0}, total = 0;
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (size_t j = 0; j < LANES; j++) sums[j] += a[i + j] * b[i + j];
-  for (size_t j = 0; i + j < n; j++) sums[j] += a[i + j] * b[i + j];
-  for (size_t j = 0; j < LANES; j++) total += sums[j];
-  return total;
-}
+enum { BLOCK = 64 };
 
 static size_t blocks_of(size_t n) {
   return (n + BLOCK - 1) / BLOCK;
@@ -39,7 +28,8 @@ static void gram_rows(void *arg, size_t task) {
   for (size_t other = 0; other <= task; other++)
     for (size_t i = task * BLOCK; i < block_end(task, g->n); i++)
       for (size_t j = other * BLOCK; j <= i && j < block_end(other, g->n); j++)
-        g->out[i * g->n + j] = g->out[j * g->n + i] = dot(g->a + i * g->k, g->a + j * g->k, g->k) / (double)g->k;
+        g->out[i * g->n + j] = g->out[j * g->n + i] =
+            kin_dot_in_lanes(g->a + i * g->k, g->a + j * g->k, g->k) / (double)g->k;
 }
 
 void kin_gram(kin_context *context, const double *a, size_t n, size_t k, double *out) {
@@ -60,14 +50,14 @@ static void subtract_finished(void *arg, size_t task) {
   size_t row = p->first + task * BLOCK, end = row + BLOCK < p->n ? row + BLOCK : p->n;
   for (; row < end; row++)
     for (size_t c = p->first; c < p->end && c <= row; c++)
-      p->a[row * p->n + c] -= dot(p->a + row * p->n, p->a + c * p->n, p->first);
+      p->a[row * p->n + c] -= kin_dot_in_lanes(p->a + row * p->n, p->a + c * p->n, p->first);
 }
 
 static void finish_row(const panel *p, size_t row) {
   double *r = p->a + row * p->n;
   for (size_t c = p->first; c < p->end && c < row; c++) {
     const double *above = p->a + c * p->n;
-    r[c] = (r[c] - dot(r + p->first, above + p->first, c - p->first)) / above[c];
+    r[c] = (r[c] - kin_dot_in_lanes(r + p->first, above + p->first, c - p->first)) / above[c];
   }
 }
 
@@ -82,7 +72,7 @@ static bool finish_square(const panel *p) {
   for (size_t row = p->first; row < p->end; row++) {
     double *r = p->a + row * p->n;
     finish_row(p, row);
-    const double left = r[row] - dot(r + p->first, r + p->first, row - p->first);
+    const double left = r[row] - kin_dot_in_lanes(r + p->first, r + p->first, row - p->first);
     if (!(left > 0)) return false;
     r[row] = sqrt(left);
   }
