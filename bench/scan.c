@@ -88,7 +88,7 @@ static void search(kin_index *index, const order *o, const float *queries) {
   kin_match *matches = kin_array(o->queries * o->k, sizeof *matches);
   size_t *n = kin_array(o->queries, sizeof *n);
   if (!matches || !n) exit(1);
-  kin_index_query query = {queries, o->queries, o->k, NULL};
+  kin_index_query query = {queries, o->queries, o->k, NULL, NULL};
   if (kin_index_search(index, &query, matches, n, &err) != KIN_OK) fail(&err); /* checks the checksums */
   double start = now(), least = INFINITY;
   for (size_t i = 0; i < o->repeat; i++) {

@@ -357,12 +357,14 @@ typedef struct kin_collection_info {
   char text_model_id[65];     /* a model of its own for text queries (kin_store_set_text_model); "": none */
   char text_model_path[4096]; /* likewise */
   size_t dim;
-  size_t items;   /* files */
-  size_t vectors; /* one a picture, one a passage of a document */
-  uint64_t holes; /* rows of the vector file that no item has any more */
-  uint64_t bytes; /* of the vector file */
-  bool image;     /* can be asked with a picture */
-  bool text;      /* can be asked with a text: true where it isn't known yet */
+  size_t items;                    /* files */
+  size_t vectors;                  /* one a picture, one a passage of a document */
+  uint64_t holes;                  /* rows of the vector file that no item has any more */
+  uint64_t bytes;                  /* of the vector file */
+  bool image;                      /* can be asked with a picture */
+  bool text;                       /* can be asked with a text: true where it isn't known yet */
+  char ann[128];                   /* its approximate index, by the factory string; "": none */
+  uint64_t ann_vectors, ann_bytes; /* rows that it is of, holes among them counted (later ones are scanned); its file */
 } kin_collection_info;
 
 typedef struct kin_collections kin_collections;
@@ -397,6 +399,23 @@ KIN_API kin_status kin_store_check_model(kin_store *store, const kin_model *mode
 KIN_API kin_status kin_store_set_text_model(kin_store *store, const kin_model *model, kin_error *err);
 /* The same check alone. */
 KIN_API kin_status kin_store_check_text_model(kin_store *store, const kin_model *model, kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_optimize_options {
+  /* Which approximate index to make: a factory string of FAISS, "HNSW32", "IVF1024,Flat", "IVF4096,PQ64", ...; "Flat"
+   * or "off": none, and what there is goes; NULL or "auto": by the number of vectors, none below 200,000. */
+  const char *ann;
+  /* "training", then "adding", `done` of `total` steps; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total);
+  void *user;
+} kin_optimize_options;
+
+/* Make an approximate index of the chosen collection's vectors and keep it in a file beside them, in place of the one
+ * before, which stays until all is done. Vectors that come later are found without it, and those that go aren't found
+ * any more: make it again when there are many. The store must be open for writing. KIN_ERR_UNSUPPORTED: this build has
+ * no FAISS; KIN_ERR_ARGUMENT: a factory string that FAISS can't read, or too few vectors for it; KIN_ERR_MISMATCH: no
+ * collection is chosen. `options` may be NULL. */
+KIN_API kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_error *err);
 
 /* Take collection `id` out, with its vector file and the items that no other collection has. The store must be
  * open for writing. KIN_ERR_NOT_FOUND. */
@@ -542,9 +561,13 @@ typedef struct kin_query {
   double vector_weight; /* 0 to 1, with KIN_FUSION_WEIGHTED */
   size_t dim;           /* floats of the examples' vectors; of no account if all are items */
   kin_strategy strategy;
-  size_t k, offset;       /* hits wanted, and those before them to skip */
-  const char *where;      /* a filter: "width > 1000 and name glob '*.png'" */
-  const int64_t *exclude; /* items that are no hits */
+  /* NULL: exactly. "auto": by the collection's approximate index, if there is one (kin_store_optimize); a factory
+   * string: by this one, which must be there. Some hits may be missed then, for others; scores stay the cosines. */
+  const char *ann;
+  size_t ann_probes, ann_ef; /* lists that an IVF index looks into, candidates that HNSW keeps; default: by the index */
+  size_t k, offset;          /* hits wanted, and those before them to skip */
+  const char *where;         /* a filter: "width > 1000 and name glob '*.png'" */
+  const int64_t *exclude;    /* items that are no hits */
   size_t n_exclude;
   bool has_min_score;
   double min_score; /* the least score of a hit, if has_min_score */
@@ -555,7 +578,7 @@ typedef struct kin_query {
   size_t pool;      /* default 100, at most 10,000 */
 } kin_query;
 
-/* Search the chosen collection, exactly. An empty store has no hits. KIN_ERR_MISMATCH for another number of floats, or
+/* Search the chosen collection. An empty store has no hits. KIN_ERR_MISMATCH for another number of floats, or
  * when no collection is chosen among several; KIN_ERR_ARGUMENT for a filter that can't be read (the message names the
  * column) and examples that are not finite or cancel each other out; KIN_ERR_NOT_FOUND for an example that isn't in the
  * collection. */

@@ -76,7 +76,7 @@ static int compare_doubles(const void *a, const void *b) {
 
 static kin_status time_searches(const search_bench *b, kin_index *index, double *seconds, kin_match *matches,
                                 size_t *found, kin_error *err) {
-  kin_index_query query = {b->vectors, b->queries, b->k, NULL};
+  kin_index_query query = {b->vectors, b->queries, b->k, NULL, NULL};
   kin_status status =
       kin_index_search(index, &query, matches, found, err); /* checks checksums, which later ones don't */
   for (size_t i = 0; status == KIN_OK && i < b->rounds; i++) {

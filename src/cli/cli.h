@@ -54,6 +54,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
     cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
 extern const cli_command cli_command_store;
 extern const cli_command cli_command_anomalies;
+extern const cli_command cli_command_index_optimize;
 
 /* Options that every command takes. */
 typedef struct cli_common {
@@ -120,6 +121,9 @@ int cli_open_model(const char *name, kin_pooling pooling, cli_session *session);
 /* Both. */
 int cli_open_session(const cli_common *common, const char *model, cli_session *out);
 void cli_session_close(cli_session *session);
+/* The collection that `name` means: its number, its model's directory or name, or the first digits of the model's id;
+ * NULL: none. */
+const kin_collection_info *cli_find_collection(const kin_collections *all, const char *name);
 
 /* Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one ends the process. */
 void cli_catch_signals(void);

@@ -21,6 +21,12 @@ static void print_model(const char *label, const char *path, const char *id) {
   printf(" (id %.12s)\n", id);
 }
 
+static void print_index(const kin_collection_info *c) {
+  char vectors[32];
+  printf("    %-12s%s of %s vector%s, %.1f MB\n", "index", c->ann, cli_group_digits(c->ann_vectors, vectors),
+         cli_plural(c->ann_vectors), (double)c->ann_bytes / 1e6);
+}
+
 static void print_collections(const kin_collections *all) {
   for (size_t i = 0; i < kin_collections_count(all); i++) {
     const kin_collection_info *c = kin_collections_get(all, i);
@@ -28,6 +34,7 @@ static void print_collections(const kin_collections *all) {
     printf("%3lld  %s file%s, %s vector%s of %s floats, %.1f MB; asked with %s\n", (long long)c->id,
            cli_group_digits(c->items, items), cli_plural(c->items), cli_group_digits(c->vectors, vectors),
            cli_plural(c->vectors), cli_group_digits(c->dim, dim), (double)c->bytes / 1e6, kind_of(c));
+    if (*c->ann) print_index(c);
     print_model("model", c->model_path, c->model_id);
     if (*c->text_model_id) print_model("text model", c->text_model_path, c->text_model_id);
   }
@@ -41,6 +48,10 @@ static json_t *describe(const kin_collection_info *c) {
   if (ok && *c->text_model_id)
     ok = kin_json_set_text(out, "text_model", c->text_model_path) &&
          json_object_set_new(out, "text_model_id", json_string(c->text_model_id)) == 0;
+  if (ok && *c->ann)
+    ok = json_object_set_new(out, "ann",
+                             json_pack("{ss sI sI}", "factory", c->ann, "vectors", (json_int_t)c->ann_vectors, "bytes",
+                                       (json_int_t)c->ann_bytes)) == 0;
   if (ok) return out;
   json_decref(out);
   return NULL;
@@ -69,7 +80,7 @@ static bool is_named(const kin_collection_info *c, const char *name, const char 
   return strlen(name) >= 8 && strncmp(name, c->model_id, strlen(name)) == 0;
 }
 
-static const kin_collection_info *find(const kin_collections *all, const char *name) {
+const kin_collection_info *cli_find_collection(const kin_collections *all, const char *name) {
   char *dir = NULL, *path = NULL;
   if (kin_hub_find(name, NULL, &dir, NULL) == KIN_OK) path = realpath(dir, NULL);
   const kin_collection_info *found = NULL;
@@ -81,7 +92,7 @@ static const kin_collection_info *find(const kin_collections *all, const char *n
 }
 
 static int drop(const collections_options *o, kin_store *store, const kin_collections *all) {
-  const kin_collection_info *c = find(all, o->drop);
+  const kin_collection_info *c = cli_find_collection(all, o->drop);
   kin_error err;
   if (!c) {
     cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", o->store, o->drop);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef struct index_options {
@@ -208,6 +209,8 @@ static int index_command(const cli_command *command, const index_options *o, con
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "optimize") == 0)
+    return cli_command_index_optimize.run(&cli_command_index_optimize, argc - 1, argv + 1);
   index_options o = {.store = "./kindred.db"};
   const cli_option options[] = {
       {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
@@ -240,7 +243,7 @@ static int run(const cli_command *command, int argc, char **argv) {
 
 const cli_command cli_command_index = {
     .name = "index",
-    .usage = "[OPTION]... PATH...",
+    .usage = "[OPTION]... PATH... | optimize [OPTION]...",
     .summary = "embed the photos or texts of folders that are new or changed",
     .details = "Embed the files below each PATH into a store: pictures, or, with a model of\n"
                "texts alone, documents (.txt, .md, .html, objects with a \"text\" in .json and\n"
@@ -252,7 +255,8 @@ const cli_command cli_command_index = {
                "model that it was indexed with (kindred collections); without --model the only\n"
                "one's is used. Words are searched in file and folder names, in the passages, and\n"
                "in captions: a .txt beside a picture (photo.jpg.txt or photo.txt), titles,\n"
-               "descriptions and keywords inside it (IPTC, XMP), and those of --captions.",
+               "descriptions and keywords inside it (IPTC, XMP), and those of --captions.\n"
+               "'kindred index optimize' makes an approximate index of a large store's vectors.",
     .examples = "  kindred index --model models/clip-vit-base-patch32 ~/Photos\n"
                 "  kindred index ~/Photos                            # again: only what changed\n"
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"

@@ -17,6 +17,8 @@ int cli_query_check(const cli_command *command, const cli_query_options *o) {
   if (o->per_group && !o->group) return cli_usage_error(command, "--per-group of what? give --group file or folder");
   if (!(o->diversity >= 0 && o->diversity <= 1))
     return cli_usage_error(command, "--diversity %g: expected 0 to 1", o->diversity);
+  if ((o->probes || o->ef) && strcmp(o->ann, "off") == 0)
+    return cli_usage_error(command, "--probes and --ef are for approximate indexes, not for --ann off");
   if (o->pool > 10000) return cli_usage_error(command, "--pool %zu: expected at most 10000", o->pool);
   return CLI_OK;
 }
@@ -177,6 +179,9 @@ int cli_query_run(cli_query *q) {
                      .n_examples = q->n_examples,
                      .dim = q->session.model ? q->session.info.dim : q->text.info.dim,
                      .words = q->words,
+                     .ann = strcmp(o->ann, "off") == 0 || strcmp(o->ann, "Flat") == 0 ? NULL : o->ann,
+                     .ann_probes = o->probes,
+                     .ann_ef = o->ef,
                      .k = o->count,
                      .offset = o->offset,
                      .where = o->where,

@@ -1,4 +1,6 @@
-/* The exact index: the vector file, its codes, and which of its rows count. */
+/* The index: the vector file, which of its rows count, their codes for the exact scan, and an approximate index if one
+ * was made. */
+#include "index/ann.h"
 #include "index/scan.h"
 
 #include <stdlib.h>
@@ -15,6 +17,8 @@ typedef struct flat_index {
   uint8_t *verified; /* one a word of `dead`: kin_scan's */
   size_t verified_capacity;
   uint64_t committed; /* rows */
+  kin_vectors_key key;
+  kin_ann *ann; /* NULL: not opened yet, or none that can be used */
 } flat_index;
 
 static kin_status reserve(flat_index *flat, uint64_t rows, kin_error *err) {
@@ -84,6 +88,11 @@ static kin_status set_dead(flat_index *flat, const kin_index_state *state, kin_e
   return status;
 }
 
+static void close_ann(flat_index *flat) {
+  kin_ann_close(flat->ann);
+  flat->ann = NULL;
+}
+
 static kin_status flat_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {
   flat_index *flat = (flat_index *)index;
   kin_status status = kin_vectors_set_rows(flat->file, state->rows, err);
@@ -91,6 +100,7 @@ static kin_status flat_refresh(kin_index *index, const kin_index_state *state, k
   if (status == KIN_OK) status = set_dead(flat, state, err);
   if (status != KIN_OK) return status;
   flat->committed = state->rows;
+  if (flat->ann && !kin_ann_is_current(flat->ann)) close_ann(flat);
   if (!flat->codes) return KIN_OK;
   kin_codes_refresh(flat->codes, flat->file, flat->committed);
   kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
@@ -117,6 +127,7 @@ static void flat_statistics(const kin_index *index, kin_index_stats *out) {
 
 static void flat_close(kin_index *index) {
   flat_index *flat = (flat_index *)index;
+  close_ann(flat);
   kin_vectors_close(flat->file);
   kin_codes_close(flat->codes);
   free(flat->dead);
@@ -124,29 +135,96 @@ static void flat_close(kin_index *index) {
   free(flat);
 }
 
-static kin_status run_scan(flat_index *flat, const kin_index_query *query, kin_match *out, size_t *n_out, bool *stale,
-                           kin_error *err) {
+/* Rows from `first` on. */
+static kin_status scan_once(flat_index *flat, uint64_t first, const kin_index_query *query, kin_match *out,
+                            size_t *n_out, bool *stale, kin_error *err) {
   kin_scan scan = {.context = flat->context,
                    .file = flat->file,
                    .codes = flat->codes,
                    .dead = flat->dead,
                    .verified = flat->verified,
+                   .first = first,
                    .rows = kin_vectors_rows(flat->file),
                    .query = query};
   return kin_scan_run(&scan, out, n_out, stale, err);
+}
+
+static kin_status scan(flat_index *flat, uint64_t first, const kin_index_query *query, kin_match *out, size_t *n_out,
+                       kin_error *err) {
+  bool stale = false;
+  kin_status status = scan_once(flat, first, query, out, n_out, &stale, err);
+  if (status != KIN_OK || !stale) return status;
+  kin_codes_distrust(flat->codes);
+  kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
+  return scan_once(flat, first, query, out, n_out, &stale, err);
+}
+
+/* ------------------------------------------------------------- approximately */
+
+/* Have the approximate index that the query wants, if there is one and none is demanded. */
+static kin_status open_ann(flat_index *flat, const kin_ann_query *wanted, kin_error *err) {
+  kin_status status = KIN_OK;
+  if (!flat->ann) status = kin_ann_open(flat->context, flat->file, &flat->key, &flat->ann, err);
+  if (!wanted->factory) return status == KIN_ERR_MEMORY ? status : KIN_OK;
+  if (status != KIN_OK || strcmp(kin_ann_get_head(flat->ann)->factory, wanted->factory) == 0) return status;
+  return kin_fail(err, KIN_ERR_MISMATCH,
+                  "%s: its approximate index is %s, not %s; make that with kindred index optimize",
+                  kin_vectors_path(flat->file), kin_ann_get_head(flat->ann)->factory, wanted->factory);
+}
+
+/* Of two lists of matches, each best first, the k best into `into`. */
+static kin_status merge(kin_match *into, size_t *n, const kin_match *other, size_t n_other, size_t k, kin_error *err) {
+  kin_match *both = kin_array(*n + n_other, sizeof *both);
+  if (!both) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search of %zu matches", k);
+  memcpy(both, into, *n * sizeof *both);
+  memcpy(both + *n, other, n_other * sizeof *both);
+  size_t total = *n + n_other;
+  qsort(both, total, sizeof *both, kin_match_compare);
+  *n = total < k ? total : k;
+  memcpy(into, both, *n * sizeof *both);
+  free(both);
+  return KIN_OK;
+}
+
+/* Scan the rows that came after the approximate index. */
+static kin_status add_tail(flat_index *flat, const kin_index_query *query, kin_match *out, size_t *n_out,
+                           kin_error *err) {
+  uint64_t first = kin_ann_get_head(flat->ann)->rows;
+  if (first == kin_vectors_rows(flat->file)) return KIN_OK;
+  kin_match *tail = kin_array(query->n, query->k * sizeof *tail);
+  size_t *found = calloc(query->n, sizeof *found);
+  kin_status status = KIN_OK;
+  if (!tail || !found) status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search of %zu matches", query->k);
+  if (status == KIN_OK) status = scan(flat, first, query, tail, found, err);
+  for (size_t i = 0; status == KIN_OK && i < query->n; i++)
+    status = merge(out + i * query->k, &n_out[i], tail + i * query->k, found[i], query->k, err);
+  free(tail);
+  free(found);
+  return status;
 }
 
 static kin_status flat_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                               kin_error *err) {
   flat_index *flat = (flat_index *)index;
   if (kin_vectors_rows(flat->file) == flat->n_dead) return KIN_OK;
-  bool stale = false;
+  bool complete = false;
   kin_status status = kin_vectors_map(flat->file, err);
-  if (status == KIN_OK) status = run_scan(flat, query, out, n_out, &stale, err);
-  if (status != KIN_OK || !stale) return status;
-  kin_codes_distrust(flat->codes);
-  kin_codes_extend(flat->codes, flat->context, flat->file, flat->committed);
-  return run_scan(flat, query, out, n_out, &stale, err);
+  if (status == KIN_OK && query->ann) status = open_ann(flat, query->ann, err);
+  if (status == KIN_OK && query->ann && flat->ann)
+    status = kin_ann_search(flat->ann, flat->file, flat->dead, query, out, n_out, &complete, err);
+  if (status != KIN_OK) return status;
+  return complete ? add_tail(flat, query, out, n_out, err) : scan(flat, 0, query, out, n_out, err);
+}
+
+static kin_status flat_optimize(kin_index *index, const kin_index_build *build, kin_error *err) {
+  flat_index *flat = (flat_index *)index;
+  kin_status status = kin_vectors_map(flat->file, err);
+  if (status == KIN_OK && build->factory)
+    status = kin_ann_build(flat->context, flat->file, &flat->key, flat->committed, build, err);
+  else if (status == KIN_OK)
+    kin_ann_remove(kin_vectors_path(flat->file));
+  if (status == KIN_OK) close_ann(flat);
+  return status;
 }
 
 kin_status kin_index_open_flat(kin_context *context, const char *path, bool writable, const kin_vectors_key *key,
@@ -162,6 +240,7 @@ kin_status kin_index_open_flat_coded(kin_context *context, const char *path, boo
                                     .search = flat_search,
                                     .save = flat_save,
                                     .committed = flat_committed,
+                                    .optimize = flat_optimize,
                                     .refresh = flat_refresh,
                                     .statistics = flat_statistics,
                                     .close = flat_close};
@@ -170,6 +249,7 @@ kin_status kin_index_open_flat_coded(kin_context *context, const char *path, boo
   if (!flat) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index");
   flat->base = (kin_index){&ops, key->dim};
   flat->context = context;
+  flat->key = *key;
   kin_status status = kin_vectors_open(path, writable, key, &flat->file, err);
   if (status == KIN_OK && kind != KIN_CODE_NONE && key->dim <= KIN_CODE_MOST_DIM)
     status = kin_codes_open(path, writable, kind, key, &flat->codes, err);

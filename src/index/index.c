@@ -1,6 +1,7 @@
 /* The calls of index.h, passed to the kind of index at hand after the checks that all share. */
 #include "index/index.h"
 
+#include "index/ann.h"
 #include "index/codes.h"
 
 #include <math.h>
@@ -11,10 +12,11 @@ void kin_index_close(kin_index *index) {
 
 void kin_index_remove_derived(const char *path) {
   kin_codes_remove(path);
+  kin_ann_remove(path);
 }
 
 bool kin_index_is_derived(const char *ending) {
-  return kin_codes_is_ending(ending);
+  return kin_codes_is_ending(ending) || kin_ann_is_ending(ending);
 }
 
 static bool all_finite(const float *v, size_t n) {
@@ -54,6 +56,10 @@ kin_status kin_index_save(kin_index *index, kin_error *err) {
 
 void kin_index_committed(kin_index *index) {
   if (index->ops->committed) index->ops->committed(index);
+}
+
+kin_status kin_index_optimize(kin_index *index, const kin_index_build *build, kin_error *err) {
+  return index->ops->optimize(index, build, err);
 }
 
 kin_status kin_index_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {

@@ -43,13 +43,30 @@ typedef struct kin_row_filter {
   uint64_t rows;
 } kin_row_filter;
 
+/* How to search by the approximate index, if there is one. */
+typedef struct kin_ann_query {
+  const char *factory; /* the one that must be there; NULL: any, or none, which is an exact scan */
+  size_t probes;       /* lists of an IVF index to look into; 0: the default */
+  size_t ef;           /* candidates that an HNSW index keeps; 0: the default */
+} kin_ann_query;
+
 /* Several queries are answered in one call, which costs far less than one call each. */
 typedef struct kin_index_query {
   const float *vectors; /* [n][dim], all finite */
   size_t n;
   size_t k;                     /* matches wanted for each */
   const kin_row_filter *filter; /* NULL: every row */
+  const kin_ann_query *ann;     /* NULL: exactly */
 } kin_index_query;
+
+#define KIN_ANN_FACTORY 128 /* bytes of a factory string with its end */
+
+/* An approximate index to make. */
+typedef struct kin_index_build {
+  const char *factory; /* as FAISS's index_factory reads it: "HNSW32"; NULL: none, so that what there is goes */
+  bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total); /* may be NULL; false: stop */
+  void *user;
+} kin_index_build;
 
 typedef struct kin_index_stats {
   const char *kind; /* "flat" */
@@ -69,6 +86,7 @@ typedef struct kin_index_ops {
   kin_status (*search)(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out, kin_error *err);
   kin_status (*save)(kin_index *index, kin_error *err);
   void (*committed)(kin_index *index); /* may be NULL */
+  kin_status (*optimize)(kin_index *index, const kin_index_build *build, kin_error *err);
   kin_status (*refresh)(kin_index *index, const kin_index_state *state, kin_error *err);
   void (*statistics)(const kin_index *index, kin_index_stats *out);
   void (*close)(kin_index *index);
@@ -97,14 +115,20 @@ kin_status kin_index_remove(kin_index *index, int64_t id, uint64_t row, kin_erro
 kin_status kin_index_get(kin_index *index, int64_t id, uint64_t row, float *out, kin_error *err);
 
 /* For each of the query's vectors the `k` vectors with the largest dot product, best first, ties by id and row:
- * query i's are out[i * k ...], n_out[i] <= k of them. A record whose checksum is wrong is KIN_ERR_FORMAT naming file
- * and row. */
+ * query i's are out[i * k ...], n_out[i] <= k of them. By an approximate index some may be missed for others; scores
+ * are the same, and what was removed or came later is heeded. A record whose checksum is wrong is KIN_ERR_FORMAT naming
+ * file and row. With a factory demanded: KIN_ERR_NOT_FOUND or KIN_ERR_MISMATCH where another or none is there, or what
+ * keeps it from use. */
 kin_status kin_index_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                             kin_error *err);
 /* Make what was added durable; to be called before the state that names it is committed. */
 kin_status kin_index_save(kin_index *index, kin_error *err);
 /* The state with all that was saved is committed: what is derived from the vectors may follow. */
 void kin_index_committed(kin_index *index);
+/* A writer: make an approximate index of all committed rows, beside them, in place of the one before.
+ * KIN_ERR_UNSUPPORTED in a build without FAISS, KIN_ERR_ARGUMENT for a factory that doesn't fit, KIN_ERR_CANCELLED,
+ * KIN_ERR_IO, KIN_ERR_FORMAT (a damaged row); the one before then stays. */
+kin_status kin_index_optimize(kin_index *index, const kin_index_build *build, kin_error *err);
 /* Take on a committed state: after another process's commit, or to forget what wasn't committed. */
 kin_status kin_index_refresh(kin_index *index, const kin_index_state *state, kin_error *err);
 void kin_index_statistics(const kin_index *index, kin_index_stats *out);

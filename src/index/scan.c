@@ -83,7 +83,7 @@ typedef struct pass {
   kin_scan_query coded;
   bool use_codes;
   size_t tasks;
-  uint64_t groups, groups_per_task;
+  uint64_t first_group, groups, groups_per_task;
   finder *finders;         /* [tasks][n] */
   _Atomic(float) *reached; /* [n]: some task's k-th lower bound; whatever is below is out */
   uint64_t *bad;           /* [tasks]: a row whose checksum is wrong, or UINT64_MAX */
@@ -114,6 +114,7 @@ static uint64_t rows_alive(const kin_scan *s, uint64_t group) {
 
 static uint64_t rows_wanted(const kin_scan *s, uint64_t group) {
   uint64_t first = group * KIN_SCAN_ROWS, wanted = rows_alive(s, group);
+  if (first < s->first) wanted &= s->first - first < KIN_SCAN_ROWS ? ~(uint64_t)0 << (s->first - first) : 0;
   const kin_row_filter *filter = s->query->filter;
   if (!filter) return wanted;
   if (first >= filter->rows) return 0;
@@ -202,7 +203,7 @@ static void pass_task(void *arg, size_t task) {
   pass *p = arg;
   const kin_scan *s = p->scan;
   finder *finders = p->finders + task * p->n;
-  uint64_t group = task * p->groups_per_task, end = group + p->groups_per_task, bad;
+  uint64_t group = p->first_group + task * p->groups_per_task, end = group + p->groups_per_task, bad;
   size_t planes = p->coded.n * p->coded.per_query;
   run r = {.most = planes && planes < PLANES_AT_ONCE ? PLANES_AT_ONCE / planes : 1};
   for (; group < end && group < p->groups; group++) {
@@ -383,8 +384,9 @@ kin_status kin_scan_run(const kin_scan *scan, kin_match *out, size_t *n_out, boo
   size_t threads = kin_pool_threads(scan->context->pool);
   pass p = {.scan = scan, .dim = kin_vectors_dim(scan->file), .tasks = threads > 1 ? threads * TASKS_PER_THREAD : 1};
   p.groups = (scan->rows + KIN_SCAN_ROWS - 1) / KIN_SCAN_ROWS;
-  p.groups_per_task = (p.groups + p.tasks - 1) / p.tasks;
-  p.tasks = (size_t)((p.groups + p.groups_per_task - 1) / p.groups_per_task);
+  p.first_group = scan->first / KIN_SCAN_ROWS;
+  p.groups_per_task = (p.groups - p.first_group + p.tasks - 1) / p.tasks;
+  p.tasks = (size_t)((p.groups - p.first_group + p.groups_per_task - 1) / p.groups_per_task);
   p.k = query->k < scan->rows ? query->k : (size_t)scan->rows;
   /* Where much of the collection is wanted, bounds only delay. */
   p.use_codes = scan->codes && p.k < scan->rows / 8;

@@ -12,7 +12,7 @@ typedef struct kin_scan {
   kin_codes *codes;             /* NULL: all rows are scored by their vectors */
   const uint64_t *dead;         /* one bit a row: not to be found */
   uint8_t *verified;            /* one a group of KIN_SCAN_ROWS rows: the checksums of all but the dead were right */
-  uint64_t rows;                /* of the file, mapped */
+  uint64_t first, rows;         /* of the file, mapped: those from `first` on are searched */
   const kin_index_query *query; /* n and k above 0 */
 } kin_scan;
 

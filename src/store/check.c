@@ -238,8 +238,7 @@ static kin_status check_codes(check *c, const kin_collection *k, const kin_vecto
 }
 
 static kin_status check_collection(check *c, const kin_collection *k, kin_error *err) {
-  kin_vectors_key key = {.collection = k->id, .dim = k->dim};
-  memcpy(key.uuid, c->store->uuid, sizeof key.uuid);
+  kin_vectors_key key = kin_store_vectors_key(c->store, k);
   kin_vectors *file = NULL;
   kin_error reason;
   kin_status status = kin_vectors_open(k->vectors_path, false, &key, &file, &reason);

@@ -1,4 +1,5 @@
 /* The collections of a store: listing, choosing, making and dropping them, and their text models. */
+#include "index/ann.h"
 #include "model/model.h"
 #include "store/store.h"
 
@@ -130,6 +131,13 @@ static kin_status describe(kin_store *store, const kin_collection *c, kin_collec
   snprintf(out->model_path, sizeof out->model_path, "%s", c->model_path);
   snprintf(out->text_model_path, sizeof out->text_model_path, "%s", c->text_model_path ? c->text_model_path : "");
   out->bytes = kin_vectors_bytes_of(c->dim, c->rows);
+  kin_ann_head ann;
+  kin_vectors_key key = kin_store_vectors_key(store, c);
+  if (kin_ann_read_head(c->vectors_path, &key, &ann, NULL) == KIN_OK) {
+    memcpy(out->ann, ann.factory, sizeof out->ann);
+    out->ann_vectors = ann.rows;
+    out->ann_bytes = ann.bytes;
+  }
   kin_status status = count_vectors(store, c->id, &out->items, &out->vectors, err);
   out->holes = c->rows - out->vectors;
   return status;
@@ -394,4 +402,20 @@ kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *er
   status = kin_store_begin_read(store, err);
   kin_sql_rollback(store);
   return status;
+}
+
+/* ------------------------------------------------------------ approximate index */
+
+kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_error *err) {
+  kin_optimize_options none = {0};
+  if (!options) options = &none;
+  kin_index_build build = {options->ann, options->on_progress, options->user};
+  kin_status status = need_writable(store, err);
+  if (status == KIN_OK) status = need_chosen(store, err);
+  if (status != KIN_OK) return status;
+  if (!options->ann || strcmp(options->ann, "auto") == 0)
+    build.factory = kin_ann_choose(store->collection.rows);
+  else if (strcmp(options->ann, "off") == 0 || strcmp(options->ann, "Flat") == 0)
+    build.factory = NULL;
+  return kin_index_optimize(store->index, &build, err);
 }

@@ -52,8 +52,7 @@ static kin_status copy_vectors(compact *c, const kin_collection *k, kin_vectors 
 
 /* Write all of the collection's vectors to a new file at `path`, durably; *rows tells how many. */
 static kin_status write_file(compact *c, const kin_collection *k, const char *path, uint64_t *rows, kin_error *err) {
-  kin_vectors_key key = {.collection = k->id, .dim = k->dim};
-  memcpy(key.uuid, c->store->uuid, sizeof key.uuid);
+  kin_vectors_key key = kin_store_vectors_key(c->store, k);
   kin_vectors *from = NULL, *to = NULL;
   kin_status status = kin_vectors_open(k->vectors_path, false, &key, &from, err);
   if (status == KIN_OK) status = kin_vectors_set_rows(from, k->rows, err);

@@ -87,7 +87,10 @@ static void end(kin_find *f) {
 
 static kin_status search(kin_find *f, const float *vectors, size_t n, size_t k, kin_match *out, size_t *n_out,
                          kin_error *err) {
-  kin_index_query query = {vectors, n, k, f->words ? &f->rows : NULL};
+  const kin_query *q = f->query;
+  bool any = q->ann && strcmp(q->ann, "auto") == 0;
+  kin_ann_query ann = {any ? NULL : q->ann, q->ann_probes, q->ann_ef};
+  kin_index_query query = {vectors, n, k, f->words ? &f->rows : NULL, q->ann ? &ann : NULL};
   return kin_index_search(f->store->index, &query, out, n_out, err);
 }
 

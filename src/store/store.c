@@ -91,6 +91,12 @@ void kin_store_close(kin_store *store) {
   free(store);
 }
 
+kin_vectors_key kin_store_vectors_key(const kin_store *store, const kin_collection *c) {
+  kin_vectors_key key = {.collection = c->id, .dim = c->dim};
+  memcpy(key.uuid, store->uuid, sizeof key.uuid);
+  return key;
+}
+
 kin_status kin_store_read_holes(kin_store *store, const kin_collection *c, uint64_t **out, size_t *n_out,
                                 kin_error *err) {
   *out = NULL;
@@ -119,8 +125,7 @@ static kin_status refresh_index(kin_store *store, const kin_collection *c, kin_e
   if (status == KIN_OK && store->index) {
     status = kin_index_refresh(store->index, &state, err);
   } else if (status == KIN_OK) {
-    kin_vectors_key key = {.collection = c->id, .dim = c->dim};
-    memcpy(key.uuid, store->uuid, sizeof key.uuid);
+    kin_vectors_key key = kin_store_vectors_key(store, c);
     status = kin_index_open_flat(store->context, c->vectors_path, store->writable, &key, &state, &store->index, err);
   }
   free(holes);

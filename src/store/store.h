@@ -148,6 +148,8 @@ kin_status kin_store_read_holes(kin_store *store, const kin_collection *c, uint6
 kin_status kin_store_refresh(kin_store *store, kin_error *err);
 /* Begin reading and refresh; kin_sql_rollback ends it, also after a failure. */
 kin_status kin_store_begin_read(kin_store *store, kin_error *err);
+/* What ties a collection's files to the store. */
+kin_vectors_key kin_store_vectors_key(const kin_store *store, const kin_collection *collection);
 /* The absolute path, without symbolic links, of a file that need not exist; its folder must. Free with free(). */
 kin_status kin_store_absolute_path(const char *path, char **out, kin_error *err);
 /* The (first) vector of item `id` in the chosen collection, as stored, into out[dim]. KIN_ERR_NOT_FOUND. */

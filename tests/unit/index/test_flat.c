@@ -100,7 +100,7 @@ static void search_equals_brute_force(size_t dim, size_t n, size_t k, unsigned t
   for (size_t i = 3; i < n; i += 7) test_assert_ok(kin_index_remove(f.index, 1000 - (int64_t)i, i, &err), &err);
   random_unit(query, dim);
   size_t found, alive = n - (n > 3 ? (n - 4) / 7 + 1 : 0);
-  test_assert_ok(kin_index_search(f.index, &(kin_index_query){query, 1, k, NULL}, out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){query, 1, k, NULL, NULL}, out, &found, &err), &err);
   assert_int_equal(found, k < alive ? k : alive);
   for (size_t i = 0; i < found; i++) {
     size_t row = (size_t)(1000 - out[i].id);
@@ -146,10 +146,10 @@ static void test_many_queries_and_filter(void **state) {
   for (int filtered = 0; filtered < 2; filtered++) {
     kin_error err;
     size_t found[QUERIES], found_one;
-    kin_index_query query = {queries, QUERIES, K, filtered ? &filter : NULL};
+    kin_index_query query = {queries, QUERIES, K, filtered ? &filter : NULL, NULL};
     test_assert_ok(kin_index_search(f.index, &query, many, found, &err), &err);
     for (size_t i = 0; i < QUERIES; i++) {
-      kin_index_query alone = {queries + i * DIM, 1, K, query.filter};
+      kin_index_query alone = {queries + i * DIM, 1, K, query.filter, NULL};
       test_assert_ok(kin_index_search(f.index, &alone, one, &found_one, &err), &err);
       assert_int_equal(found[i], K);
       assert_int_equal(found_one, K);
@@ -182,9 +182,9 @@ static void test_threads_agree(void **state) {
     fixture f = make(DIM, threads);
     fill(&f, vectors, N);
     random_unit(query, DIM);
-    test_assert_ok(
-        kin_index_search(f.index, &(kin_index_query){query, 1, K, NULL}, threads == 1 ? first : other, &found, &err),
-        &err);
+    test_assert_ok(kin_index_search(f.index, &(kin_index_query){query, 1, K, NULL, NULL}, threads == 1 ? first : other,
+                                    &found, &err),
+                   &err);
     assert_int_equal(found, K);
     for (size_t i = 0; threads > 1 && i < K; i++) {
       assert_true(first[i].id == other[i].id);
@@ -213,7 +213,7 @@ static void test_refresh_forgets(void **state) {
 
   kin_match out[N];
   size_t found;
-  test_assert_ok(kin_index_search(f.index, &(kin_index_query){vectors, 1, N, NULL}, out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){vectors, 1, N, NULL, NULL}, out, &found, &err), &err);
   assert_int_equal(found, 28);
   for (size_t i = 0; i < found; i++) assert_true(out[i].id > 970 && out[i].id != 1000 && out[i].id != 995);
   test_assert_ok(kin_index_get(f.index, 990, 10, read, &err), &err);
@@ -236,10 +236,10 @@ static void test_bad_vectors(void **state) {
   kin_match out;
   size_t found;
   test_assert_error(kin_index_add(f.index, 3, v, &row, &err), KIN_ERR_ARGUMENT, &err, "item 3");
-  test_assert_error(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL}, &out, &found, &err), KIN_ERR_ARGUMENT,
-                    &err, "finite");
+  test_assert_error(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL, NULL}, &out, &found, &err),
+                    KIN_ERR_ARGUMENT, &err, "finite");
   v[2] = 0;
-  test_assert_ok(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL}, &out, &found, &err), &err);
+  test_assert_ok(kin_index_search(f.index, &(kin_index_query){v, 1, 1, NULL, NULL}, &out, &found, &err), &err);
   assert_int_equal(found, 0);
   end(&f);
 }
@@ -268,7 +268,7 @@ static void test_corrupted_record(void **state) {
     kin_index_close(f.index);
     flip_byte(f.path, (off_t)(4096 + 321 * record + at));
     open_index(&f, N);
-    kin_status status = kin_index_search(f.index, &(kin_index_query){vectors, 1, 1, NULL}, &out, &found, &err);
+    kin_status status = kin_index_search(f.index, &(kin_index_query){vectors, 1, 1, NULL, NULL}, &out, &found, &err);
     test_assert_error(status, KIN_ERR_FORMAT, &err, "row 321 is damaged");
     assert_non_null(strstr(err.message, f.path));
     float read[DIM];

@@ -105,7 +105,7 @@ static void assert_same_answers(const fixture *f, kin_index *expected, kin_index
     const float *v = f->vectors + i * 37 % f->n * dim;
     for (size_t j = 0; j < dim; j++) queries[i * dim + j] = v[j] + (i % 3 ? 0.05f * random_float() : 0);
   }
-  kin_index_query query = {queries, n, k, filter};
+  kin_index_query query = {queries, n, k, filter, NULL};
   test_assert_ok(kin_index_search(expected, &query, a, n_a, &err), &err);
   test_assert_ok(kin_index_search(got, &query, b, n_b, &err), &err);
   for (size_t i = 0; i < n; i++) {
@@ -314,8 +314,8 @@ static void test_codes_of_other_vectors(void **state) {
       diverge(&f, 100, middle ? 600 : N);
       kin_index *plain = open_as(&f, false, KIN_CODE_NONE, N), *coded = open_as(&f, writable, KIN_CODE_INT8, N);
       assert_true((derived_bytes(coded) > 0) == (middle || writable));
-      test_assert_ok(kin_index_search(plain, &(kin_index_query){query, 1, 5, NULL}, a, &n_a, &err), &err);
-      test_assert_ok(kin_index_search(coded, &(kin_index_query){query, 1, 5, NULL}, b, &n_b, &err), &err);
+      test_assert_ok(kin_index_search(plain, &(kin_index_query){query, 1, 5, NULL, NULL}, a, &n_a, &err), &err);
+      test_assert_ok(kin_index_search(coded, &(kin_index_query){query, 1, 5, NULL, NULL}, b, &n_b, &err), &err);
       for (size_t i = 0; i < 5; i++) assert_true(a[i].row == b[i].row && a[i].score == b[i].score);
       assert_true((derived_bytes(coded) > 0) == writable);
       assert_same_answers(&f, plain, coded, 30, 5, NULL);
@@ -381,14 +381,14 @@ static void test_damaged_vector(void **state) {
   flip_byte(f.path, 4096 + ROW * RECORD + 100);
   kin_index *index = open_as(&f, false, KIN_CODE_INT8, N);
   const float *vector = f.vectors + ROW * DIM;
-  kin_status status = kin_index_search(index, &(kin_index_query){vector, 1, 3, NULL}, out, &found, &err);
+  kin_status status = kin_index_search(index, &(kin_index_query){vector, 1, 3, NULL, NULL}, out, &found, &err);
   test_assert_error(status, KIN_ERR_FORMAT, &err, "row 321 is damaged");
   kin_index_close(index);
 
   kin_index_remove_derived(f.path);
   index = open_as(&f, true, KIN_CODE_INT8, N);
   assert_int_equal(derived_bytes(index), 4096 + 64 * 576 + ROW / 64 * 64 * DIM);
-  status = kin_index_search(index, &(kin_index_query){f.vectors, 1, 3, NULL}, out, &found, &err);
+  status = kin_index_search(index, &(kin_index_query){f.vectors, 1, 3, NULL, NULL}, out, &found, &err);
   test_assert_error(status, KIN_ERR_FORMAT, &err, "row 321 is damaged");
   kin_index_close(index);
   end(&f);
@@ -406,8 +406,8 @@ static void test_odd_queries(void **state) {
     kin_match a[K], b[K];
     size_t n_a, n_b;
     for (size_t i = 0; i < DIM; i++) query[i] = f.vectors[i] * scales[s];
-    test_assert_ok(kin_index_search(plain, &(kin_index_query){query, 1, K, NULL}, a, &n_a, &err), &err);
-    test_assert_ok(kin_index_search(coded, &(kin_index_query){query, 1, K, NULL}, b, &n_b, &err), &err);
+    test_assert_ok(kin_index_search(plain, &(kin_index_query){query, 1, K, NULL, NULL}, a, &n_a, &err), &err);
+    test_assert_ok(kin_index_search(coded, &(kin_index_query){query, 1, K, NULL, NULL}, b, &n_b, &err), &err);
     assert_int_equal(n_a, K);
     assert_int_equal(n_b, K);
     for (size_t i = 0; i < K; i++) assert_true(a[i].row == b[i].row && a[i].score == b[i].score);
@@ -433,7 +433,7 @@ static void test_long_vectors(void **state) {
     uint64_t row;
     for (size_t i = 0; i < 64; i++) test_assert_ok(kin_index_add(index, 7, ones, &row, &err), &err);
     kin_index_committed(index);
-    test_assert_ok(kin_index_search(index, &(kin_index_query){ones, 1, 1, NULL}, &out, &found, &err), &err);
+    test_assert_ok(kin_index_search(index, &(kin_index_query){ones, 1, 1, NULL, NULL}, &out, &found, &err), &err);
     assert_true(out.row == N && fabsf(out.score - 1) < 1e-3f);
     kin_index_close(index);
     free(ones);

@@ -1,0 +1,58 @@
+/* What ann.c needs of FAISS, in C: faiss.cpp has it, or, in a build without FAISS, faiss_missing.c, whose calls that
+ * can fail are all KIN_ERR_UNSUPPORTED. A vector's number in an index is its row in the vector file. */
+#ifndef KIN_FAISS_H
+#define KIN_FAISS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "index/vectors.h"
+
+typedef struct kin_faiss kin_faiss;
+
+/* The vectors and how they are compared. The file stays mapped while an index is used: an HNSW index of uncompressed
+ * vectors holds its links alone, and reads the vectors there. */
+typedef struct kin_faiss_rows {
+  const kin_vectors *file;
+  size_t dim;
+  float (*dot)(const float *a, const float *b, size_t n); /* kin_kernels' */
+  void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
+} kin_faiss_rows;
+
+typedef struct kin_faiss_build {
+  const char *factory; /* as FAISS's index_factory reads it */
+  uint64_t rows;       /* from the first on */
+  unsigned threads;
+  bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total); /* may be NULL; false: stop */
+  void *user;
+} kin_faiss_build;
+
+/* Whether this build has FAISS. */
+bool kin_faiss_is_there(void);
+/* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,
+ * KIN_ERR_CANCELLED. K-means, product quantizers and adding stop at once, other training when it is done. */
+kin_status kin_faiss_make(const kin_faiss_rows *rows, const kin_faiss_build *build, kin_faiss **out, kin_error *err);
+/* The index in FAISS's format, piece by piece; `write` returns false to stop, which is KIN_ERR_IO. */
+kin_status kin_faiss_write(kin_faiss *faiss, bool (*write)(void *user, const void *data, size_t size), void *user,
+                           kin_error *err);
+/* Read one back. FAISS believes what it reads: the bytes must be known to be kin_faiss_write's. */
+kin_status kin_faiss_read(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out,
+                          kin_error *err);
+void kin_faiss_free(kin_faiss *faiss);
+
+uint64_t kin_faiss_count(const kin_faiss *faiss);
+/* Whether it compares the vectors themselves, not something made smaller. */
+bool kin_faiss_is_lossless(const kin_faiss *faiss);
+/* The lists that a query looks into (IVF) and the candidates that it keeps (HNSW), for the searches to come; 0: the
+ * default. An index of another kind takes no notice. Not while it is searched. */
+kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err);
+/* About the k nearest rows of each query, best first, into rows[n][k], -1 where there are fewer. On the calling thread
+ * alone; several may search at once. */
+kin_status kin_faiss_search(const kin_faiss *faiss, const float *queries, size_t n, size_t k, int64_t *rows,
+                            kin_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

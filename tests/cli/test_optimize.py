@@ -1,0 +1,96 @@
+"""kindred index optimize, and searching by what it makes."""
+import json
+import random
+import signal
+import subprocess
+import time
+
+from support import BIN, CommandTest, main, make_bert
+
+WORDS = ["the", "cat", "dog", "road", "other"]
+
+
+class Optimize(CommandTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.bert = make_bert(cls.shared / "bert")
+
+    def setUp(self):
+        super().setUp()
+        r = random.Random(1)
+        texts = [" ".join(r.choice(WORDS) for _ in range(10)) + "." for _ in range(1500)]
+        self.put("t/texts.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+        self.index()
+        probe = self.run_kindred("index", "optimize", "--ann", "HNSW8", status=None)
+        if "no FAISS" in probe.err:
+            self.assertEqual(probe.returncode, 1)
+            self.assertIn("libfaiss-dev", probe.err)
+            self.skipTest("this build has no FAISS")
+        self.assertRegex(probe.out, r"^HNSW8 of 1,5\d\d vectors, ")
+
+    def index(self):
+        self.run_kindred("index", "-q", "-m", self.bert, "t")
+
+    def results(self, *args):
+        return json.loads(self.run_kindred("search", "--json", *args).out)["results"]
+
+    def ann(self):
+        return json.loads(self.run_kindred("collections", "--json").out)["collections"][0].get("ann")
+
+    def test_finds_what_the_scan_finds(self):
+        made = json.loads(self.run_kindred("index", "optimize", "--ann", "IVF16,Flat", "--json").out)
+        self.assertEqual(made["ann"], "IVF16,Flat")
+        self.assertEqual(self.ann(), {"factory": made["ann"], "vectors": made["vectors"], "bytes": made["bytes"]})
+        self.assertRegex(self.run_kindred("collections").out, r"index +IVF16,Flat of 1,5\d\d vectors")
+        exact = self.results("the cat the cat road", "--ann", "off")
+        self.assertEqual(self.results("the cat the cat road", "--probes", "16"), exact)
+        self.assertEqual(self.results("the cat the cat road", "--ann", "IVF16,Flat", "--probes", "16"), exact)
+        few = self.results("the cat the cat road", "--probes", "1", "--where", "path glob '*.jsonl'")
+        self.assertEqual(len(few), 10)
+        self.assertEqual(self.results("cat", "--where", "path glob '*.txt'"), [])
+        error = self.run_kindred("search", "cat", "--ann", "HNSW32", status=1).err
+        self.assertIn("is IVF16,Flat, not HNSW32", error)
+
+    def test_what_comes_and_goes(self):
+        self.put("t/new.txt", "dog dog dog dog dog dog road.")
+        self.index()
+        self.assertTrue(self.results("dog dog dog dog dog dog road.")[0]["path"].endswith("new.txt"))
+        (self.folder / "t/new.txt").unlink()
+        self.index()
+        self.assertFalse(any(r["path"].endswith("new.txt") for r in self.results("dog dog dog dog dog dog road.")))
+
+    def test_refusals(self):
+        before = (self.folder / "kindred.db.vectors.ann").read_bytes()
+        for factory, part in (("nonsense", "nonsense"), ("IVF9000,Flat", "IVF9000,Flat")):
+            self.assertIn(part, self.run_kindred("index", "optimize", "--ann", factory, status=1).err)
+        self.assertIn("no such store", self.run_kindred("index", "optimize", "-s", "none.db", status=1).err)
+        self.assertIn("no collection", self.run_kindred("index", "optimize", "-c", "7", status=1).err)
+        self.run_kindred("index", "optimize", "more", status=2)
+        self.run_kindred("search", "cat", "--ann", "off", "--ef", "9", status=2)
+        self.assertEqual((self.folder / "kindred.db.vectors.ann").read_bytes(), before)
+        self.assertFalse((self.folder / "none.db").exists())
+
+    def test_few_vectors_are_searched_exactly(self):
+        self.assertIn("searched exactly", self.run_kindred("index", "optimize").out)
+        self.assertIsNone(self.ann())
+        self.assertFalse((self.folder / "kindred.db.vectors.ann").exists())
+        self.assertIn("no approximate index", self.run_kindred("search", "cat", "--ann", "HNSW32", status=1).err)
+        self.assertEqual(len(self.results("cat")), 10)
+
+    def test_interrupted(self):
+        before = (self.folder / "kindred.db.vectors.ann").read_bytes()
+        process = subprocess.Popen([BIN, "index", "optimize", "--ann", "OPQ32,IVF16,PQ32"], cwd=self.folder,
+                                   stderr=subprocess.PIPE)
+        while (self.folder / "kindred.db.lock").read_text().strip() != str(process.pid):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=120)[1].decode()
+        self.assertEqual(process.returncode, 130, error)
+        self.assertIn("the index that there was is kept", error)
+        self.assertEqual((self.folder / "kindred.db.vectors.ann").read_bytes(), before)
+        self.assertFalse((self.folder / "kindred.db.vectors.ann.new").exists())
+
+
+if __name__ == "__main__":
+    main()
