@@ -80,9 +80,9 @@ static int run_peak(const cli_command *command, int argc, char **argv) {
   int status;
   if (cli_parse(command, options, sizeof options / sizeof *options, &o.common, argc, argv, &operands, &status)) {
     if (operands.count)
-      status = cli_usage_error(command, "unknown \"%s\"; there is: search", operands.items[0]);
+      status = cli_usage_error(command, "unknown \"%s\"; there are: search, recall", operands.items[0]);
     else if (!o.peak)
-      status = cli_usage_error(command, "what is to be measured? --peak, or: search");
+      status = cli_usage_error(command, "what is to be measured? --peak, or: search, recall");
     else
       status = show_peak(&o);
   }
@@ -90,7 +90,7 @@ static int run_peak(const cli_command *command, int argc, char **argv) {
   return status;
 }
 
-static const cli_command *const parts[] = {&cli_command_bench_search};
+static const cli_command *const parts[] = {&cli_command_bench_search, &cli_command_bench_recall};
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
@@ -102,10 +102,11 @@ static int run(const cli_command *command, int argc, char **argv) {
 
 const cli_command cli_command_bench = {
     .name = "bench",
-    .usage = "--peak|search [OPTION]...",
+    .usage = "--peak|search|recall [OPTION]...",
     .summary = "measure this machine, and kindred on it",
     .details = "  kindred bench --peak        the most that this machine can compute and read\n"
-               "  kindred bench search        exact search in synthetic vectors",
+               "  kindred bench search        exact search in synthetic vectors\n"
+               "  kindred bench recall        what approximate indexes find, and how fast",
     .examples = "  kindred bench --peak\n"
                 "  kindred bench search --count 200000 --queries 200\n",
     .run = run};

@@ -1,22 +1,16 @@
 /* kindred bench search: exact search in clustered, seeded vectors, by each kind of code. */
+#include "cli/bench_vectors.h"
 #include "cli/cli.h"
 #include "index/scan.h"
-#include "index/synthetic.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 typedef struct search_bench {
   cli_common common;
-  size_t count, dim, k, queries, rounds;
+  size_t k, rounds;
   cli_session session;
-  char *folder, *path;
-  kin_vectors_key key;
-  kin_synthetic *synthetic;
-  float *vectors; /* [queries][dim] */
+  cli_bench_vectors data;
 } search_bench;
 
 static const struct {
@@ -31,52 +25,9 @@ typedef struct timing {
   uint64_t bytes; /* of the codes */
 } timing;
 
-static kin_status fill(search_bench *b, kin_error *err) {
-  kin_index *index = NULL;
-  kin_index_state none = {0};
-  kin_status status = kin_vectors_create(b->path, &b->key, err);
-  if (status == KIN_OK)
-    status = kin_index_open_flat_coded(b->session.context, b->path, true, &b->key, &none, KIN_CODE_NONE, &index, err);
-  float *v = kin_array(b->dim, sizeof *v);
-  if (status == KIN_OK && !v) status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a vector");
-  for (uint64_t row = 0, added; status == KIN_OK && row < b->count; row++) {
-    kin_synthetic_vector(b->synthetic, row, v);
-    status = kin_index_add(index, (int64_t)row, v, &added, err);
-    if (cli_signal()) status = kin_fail(err, KIN_ERR_CANCELLED, "stopped");
-  }
-  if (status == KIN_OK) status = kin_index_save(index, err);
-  free(v);
-  kin_index_close(index);
-  return status;
-}
-
-static kin_status prepare(search_bench *b, kin_error *err) {
-  kin_status status = kin_synthetic_open(b->dim, 1, &b->synthetic, err);
-  if (status != KIN_OK) return status;
-  b->vectors = kin_array(b->queries, b->dim * sizeof *b->vectors);
-  const char *parent = getenv("TMPDIR");
-  b->folder = kin_format("%s/kindred-bench-XXXXXX", parent && *parent ? parent : "/tmp");
-  if (!b->vectors || !b->folder) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu queries", b->queries);
-  for (size_t i = 0; i < b->queries; i++) kin_synthetic_query(b->synthetic, i, b->vectors + i * b->dim);
-  if (!mkdtemp(b->folder)) {
-    status = kin_fail_errno(err, errno, "%s: can't make a folder", b->folder);
-    free(b->folder);
-    b->folder = NULL;
-    return status;
-  }
-  b->path = kin_format("%s/vectors", b->folder);
-  if (!b->path) return kin_fail(err, KIN_ERR_MEMORY, "out of memory");
-  return fill(b, err);
-}
-
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static kin_status time_searches(const search_bench *b, kin_index *index, double *seconds, kin_match *matches,
                                 size_t *found, kin_error *err) {
-  kin_index_query query = {b->vectors, b->queries, b->k, NULL, NULL};
+  kin_index_query query = {b->data.vectors, b->data.queries, b->k, NULL, NULL};
   kin_status status =
       kin_index_search(index, &query, matches, found, err); /* checks checksums, which later ones don't */
   for (size_t i = 0; status == KIN_OK && i < b->rounds; i++) {
@@ -85,20 +36,21 @@ static kin_status time_searches(const search_bench *b, kin_index *index, double 
     seconds[i] = cli_now() - start;
     if (cli_signal()) status = kin_fail(err, KIN_ERR_CANCELLED, "stopped");
   }
-  qsort(seconds, b->rounds, sizeof *seconds, compare_doubles);
+  qsort(seconds, b->rounds, sizeof *seconds, cli_bench_compare);
   return status;
 }
 
 static kin_status measure(const search_bench *b, kin_code code, timing *out, kin_error *err) {
   kin_index *index;
-  kin_index_state state = {.rows = b->count};
+  kin_index_state state = {.rows = b->data.count};
   double start = cli_now(), *seconds = kin_array(b->rounds, sizeof *seconds);
-  kin_match *matches = kin_array(b->queries, b->k * sizeof *matches);
-  size_t *found = kin_array(b->queries, sizeof *found);
-  kin_status status = kin_index_open_flat_coded(b->session.context, b->path, true, &b->key, &state, code, &index, err);
+  kin_match *matches = kin_array(b->data.queries, b->k * sizeof *matches);
+  size_t *found = kin_array(b->data.queries, sizeof *found);
+  kin_status status =
+      kin_index_open_flat_coded(b->session.context, b->data.path, true, &b->data.key, &state, code, &index, err);
   out->opening = cli_now() - start;
   if (status == KIN_OK && (!seconds || !matches || !found))
-    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu matches", b->queries * b->k);
+    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu matches", b->data.queries * b->k);
   if (status == KIN_OK) status = time_searches(b, index, seconds, matches, found, err);
   if (status == KIN_OK) {
     kin_index_stats stats;
@@ -117,7 +69,7 @@ static kin_status measure(const search_bench *b, kin_code code, timing *out, kin
 
 static json_t *describe(const search_bench *b, const char *name, const timing *t) {
   return json_pack("{ss sf sf sf sf sI}", "by", name, "seconds_min", t->least, "seconds_median", t->median,
-                   "seconds_max", t->most, "queries_per_second", (double)b->queries / t->median, "code_bytes",
+                   "seconds_max", t->most, "queries_per_second", (double)b->data.queries / t->median, "code_bytes",
                    (json_int_t)t->bytes);
 }
 
@@ -128,8 +80,8 @@ static int report(const search_bench *b) {
   if (!b->common.json)
     printf("%zu vectors of %zu floats, k = %zu, %zu quer%s at once, %u threads, %s\n"
            "                    min    median       max ms   queries/s   code MB   coded in s\n",
-           b->count, b->dim, b->k, b->queries, b->queries == 1 ? "y" : "ies", kin_context_threads(b->session.context),
-           kin_context_isa_name(b->session.context));
+           b->data.count, b->data.dim, b->k, b->data.queries, b->data.queries == 1 ? "y" : "ies",
+           kin_context_threads(b->session.context), kin_context_isa_name(b->session.context));
   for (size_t i = 0; ok && i < N_KINDS; i++) {
     timing t;
     if (measure(b, kinds[i].code, &t, &err) != KIN_OK) {
@@ -140,51 +92,38 @@ static int report(const search_bench *b) {
       ok = json_array_append_new(results, describe(b, kinds[i].name, &t)) == 0;
     else
       printf("%-14s %8.3f  %8.3f  %8.3f    %9.1f  %8.1f  %8.2f\n", kinds[i].name, t.least * 1e3, t.median * 1e3,
-             t.most * 1e3, (double)b->queries / t.median, (double)t.bytes * 1e-6, t.opening);
+             t.most * 1e3, (double)b->data.queries / t.median, (double)t.bytes * 1e-6, t.opening);
     fflush(stdout);
   }
   json_t *out = ok && b->common.json
-                    ? json_pack("{sI sI sI sI sI sO}", "count", (json_int_t)b->count, "dim", (json_int_t)b->dim, "k",
-                                (json_int_t)b->k, "queries", (json_int_t)b->queries, "threads",
-                                (json_int_t)kin_context_threads(b->session.context), "results", results)
+                    ? json_pack("{sI sI sI sI sI sO}", "count", (json_int_t)b->data.count, "dim",
+                                (json_int_t)b->data.dim, "k", (json_int_t)b->k, "queries", (json_int_t)b->data.queries,
+                                "threads", (json_int_t)kin_context_threads(b->session.context), "results", results)
                     : NULL;
   json_decref(results);
   return b->common.json ? cli_print_json(out) : CLI_OK;
 }
 
-static void clean_up(search_bench *b) {
-  if (b->path) {
-    kin_index_remove_derived(b->path);
-    unlink(b->path);
-  }
-  if (b->folder) rmdir(b->folder);
-  kin_synthetic_close(b->synthetic);
-  free(b->vectors);
-  free(b->folder);
-  free(b->path);
-  cli_session_close(&b->session);
-}
-
 static int bench(const cli_command *command, search_bench *b, const cli_list *operands) {
   kin_error err;
   if (operands->count) return cli_usage_error(command, "nothing more to give: \"%s\"", operands->items[0]);
-  if (!b->count || !b->dim || !b->k || !b->queries || !b->rounds)
+  if (!b->data.count || !b->data.dim || !b->k || !b->data.queries || !b->rounds)
     return cli_usage_error(command, "--count, --dim, -k, --queries and --rounds must be at least 1");
-  b->key = (kin_vectors_key){.uuid = "kindred bench", .collection = 1, .dim = b->dim};
   int status = cli_open_context(&b->common, &b->session);
   if (status != CLI_OK) return status;
-  status = prepare(b, &err) == KIN_OK ? report(b) : cli_failed(&err);
-  clean_up(b);
+  status = cli_bench_vectors_make(&b->data, b->session.context, &err) == KIN_OK ? report(b) : cli_failed(&err);
+  cli_bench_vectors_remove(&b->data);
+  cli_session_close(&b->session);
   return status;
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
-  search_bench b = {.count = 100000, .dim = 512, .k = 10, .queries = 1, .rounds = 20};
+  search_bench b = {.data = {.count = 100000, .dim = 512, .queries = 1}, .k = 10, .rounds = 20};
   const cli_option options[] = {
-      {"count", 'n', CLI_COUNT, &b.count, "N", "vectors (default: 100000), made in $TMPDIR"},
-      {"dim", 0, CLI_COUNT, &b.dim, "N", "floats in each (default: 512)"},
+      {"count", 'n', CLI_COUNT, &b.data.count, "N", "vectors (default: 100000), made in $TMPDIR"},
+      {"dim", 0, CLI_COUNT, &b.data.dim, "N", "floats in each (default: 512)"},
       {"top", 'k', CLI_COUNT, &b.k, "K", "matches for each query (default: 10)"},
-      {"queries", 0, CLI_COUNT, &b.queries, "N", "queries at once (default: 1)"},
+      {"queries", 0, CLI_COUNT, &b.data.queries, "N", "queries at once (default: 1)"},
       {"rounds", 0, CLI_COUNT, &b.rounds, "N", "times to search (default: 20)"},
       {"threads", 0, CLI_FEW, &b.common.threads, "N", "threads to use (default: one for each CPU)"},
       {"json", 0, CLI_FLAG, &b.common.json, NULL, "print JSON"},

@@ -54,7 +54,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
     cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
 extern const cli_command cli_command_store;
 extern const cli_command cli_command_anomalies;
-extern const cli_command cli_command_index_optimize;
+extern const cli_command cli_command_index_optimize, cli_command_bench_recall;
 
 /* Options that every command takes. */
 typedef struct cli_common {
@@ -170,6 +170,13 @@ void cli_progress_update(cli_progress progress);
 void cli_progress_stop(void);
 /* Take the line away, until it is drawn again, to print on stdout where that is the same terminal. */
 void cli_progress_hide(void);
+/* Work in named stages, a line for each; the signature of kin_index_build.on_progress. False: a signal asked to stop. */
+typedef struct cli_stages {
+  bool quiet;
+  const char *stage; /* NULL at first */
+} cli_stages;
+bool cli_stages_update(void *stages, const char *stage, uint64_t done, uint64_t total);
+void cli_stages_stop(cli_stages *stages);
 /* A line on stderr, above the progress line. */
 void cli_print_above(const char *text);
 

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
-#include <string.h>
 
 typedef struct optimize_options {
   cli_common common;
@@ -15,19 +14,7 @@ typedef struct job {
   kin_store *store;
   kin_collections *all;
   int64_t id; /* of the collection */
-  const char *stage;
 } job;
-
-static bool on_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
-  job *j = user;
-  if (!j->stage || strcmp(j->stage, stage) != 0) {
-    if (j->stage) cli_progress_stop();
-    cli_progress_start(stage, j->options->common.quiet);
-    j->stage = stage;
-  }
-  cli_progress_update((cli_progress){.done = done, .worked = done, .total = total});
-  return cli_signal() == 0;
-}
 
 static int no_collection(const job *j) {
   cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", j->options->store,
@@ -83,7 +70,8 @@ static int report(job *j, double seconds) {
 static int optimize(job *j) {
   const optimize_options *o = j->options;
   kin_error err;
-  kin_optimize_options options = {.ann = o->ann, .on_progress = on_progress, .user = j};
+  cli_stages stages = {.quiet = o->common.quiet};
+  kin_optimize_options options = {.ann = o->ann, .on_progress = cli_stages_update, .user = &stages};
   int status = cli_open_context(&o->common, &j->session);
   if (status != CLI_OK) return status;
   /* Opened for reading first: writing would make a store where there is none. */
@@ -94,7 +82,7 @@ static int optimize(job *j) {
   if (status != CLI_OK) return status;
   double start = cli_now();
   kin_status done = kin_store_optimize(j->store, &options, &err);
-  if (j->stage) cli_progress_stop();
+  cli_stages_stop(&stages);
   if (done == KIN_ERR_CANCELLED) {
     cli_error("stopped; the index that there was is kept");
     return 128 + cli_signal();

@@ -197,3 +197,19 @@ void cli_print_above(const char *text) {
   fprintf(stderr, "%s\n", text);
   pthread_mutex_unlock(&lock);
 }
+
+bool cli_stages_update(void *user, const char *stage, uint64_t done, uint64_t total) {
+  cli_stages *stages = user;
+  if (!stages->stage || strcmp(stages->stage, stage) != 0) {
+    cli_stages_stop(stages);
+    cli_progress_start(stage, stages->quiet);
+    stages->stage = stage;
+  }
+  cli_progress_update((cli_progress){.done = done, .worked = done, .total = total});
+  return cli_signal() == 0;
+}
+
+void cli_stages_stop(cli_stages *stages) {
+  if (stages->stage) cli_progress_stop();
+  stages->stage = NULL;
+}

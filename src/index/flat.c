@@ -123,6 +123,9 @@ static void flat_statistics(const kin_index *index, kin_index_stats *out) {
                            .bytes = kin_vectors_bytes(flat->file),
                            .derived_bytes = flat->codes ? kin_codes_bytes(flat->codes) : 0,
                            .memory_bytes = flat->dead_words * sizeof *flat->dead + flat->verified_capacity};
+  if (!flat->ann) return;
+  out->derived_bytes += kin_ann_get_head(flat->ann)->bytes;
+  out->memory_bytes += kin_ann_get_head(flat->ann)->bytes; /* it is read into about as much */
 }
 
 static void flat_close(kin_index *index) {
