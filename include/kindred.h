@@ -690,6 +690,49 @@ typedef struct kin_compact_report {
 KIN_API kin_status kin_store_compact(kin_store *store, const kin_compact_options *options, kin_compact_report *out,
                                      kin_error *err);
 
+/* Zero members take the default. */
+typedef struct kin_export_options {
+  /* The file to write, by its ending .jsonl, .npy, .fvecs or .safetensors, as kin_vector_writer_open does it: it
+   * appears when it is whole. "-": JSON lines on the standard output. */
+  const char *path;
+  /* After each vector, with the path of its file: how many are done, of how many. False: stop, KIN_ERR_CANCELLED. */
+  bool (*on_vector)(void *user, const char *path, uint64_t done, uint64_t total);
+  void *user;
+} kin_export_options;
+
+/* Write all vectors of the chosen collection, sorted by path and place in the file, as of one moment; *n (may be NULL)
+ * tells how many. JSON lines hold all that kin_store_import needs to make the same collection elsewhere
+ * (docs/store.md); floats come back to the bit. KIN_ERR_MISMATCH when no collection is chosen among several, or there
+ * is none. */
+KIN_API kin_status kin_store_export(kin_store *store, const kin_export_options *options, uint64_t *n, kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_import_options {
+  const char *path;       /* .jsonl, .npy or .fvecs */
+  const char *paths;      /* with .npy and .fvecs, and needed there: a file with the path of each vector's file, a line
+                           * each */
+  const kin_model *model; /* that made the vectors; default: the one that a .jsonl file names, else the chosen or only
+                           * collection's */
+  bool new_ids;           /* don't keep the ids of items that a .jsonl file gives */
+  /* Vectors read so far, of how many; 0: not known. False: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, uint64_t done, uint64_t total);
+  void *user;
+} kin_import_options;
+
+typedef struct kin_import_report {
+  uint64_t vectors, items; /* taken */
+  uint64_t replaced;       /* of these items, those that had vectors of this model before */
+  uint64_t normalised;     /* vectors that weren't of length 1, and were brought to it; the others keep their bits */
+} kin_import_report;
+
+/* Take vectors into the collection of their model, made if there is none: all of the file or nothing. Files that are
+ * there are hashed, where the file doesn't tell their SHA-256, so that indexing knows them; others are known by their
+ * path alone. `out` may be NULL. The store must be open for writing. KIN_ERR_FORMAT names the file and the line or row:
+ * another number of floats, a value that isn't finite, zeros alone, a path or an id that is there twice;
+ * KIN_ERR_MISMATCH: the model isn't known, or makes vectors of another size. */
+KIN_API kin_status kin_store_import(kin_store *store, const kin_import_options *options, kin_import_report *out,
+                                    kin_error *err);
+
 /* --------------------------------------------------------------- analyse */
 
 /* n vectors of `dim` floats, compared by cosine: their lengths don't matter, and one of zeros has cosine 0 with

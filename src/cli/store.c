@@ -136,17 +136,21 @@ static const cli_command stats_command = {
                 "  kindred store stats --store photos.db --json | jq .bytes\n",
     .run = run_stats};
 
-static const cli_command *const parts[] = {&stats_command, &cli_command_store_check, &cli_command_store_compact};
+static const cli_command *const parts[] = {&stats_command, &cli_command_store_check, &cli_command_store_compact,
+                                           &cli_command_store_export, &cli_command_store_import};
 
 static int run(const cli_command *command, int argc, char **argv) {
   return cli_run_part(command, parts, sizeof parts / sizeof *parts, argc, argv);
 }
 
 const cli_command cli_command_store = {.name = "store",
-                                       .usage = "stats|check|compact [OPTION]...",
-                                       .summary = "look after a store: its size, damage, unused space",
-                                       .details = "  kindred store stats         items, vectors, holes, bytes\n"
-                                                  "  kindred store check         look for damage in all its files\n"
-                                                  "  kindred store compact       give back the space that nothing uses",
+                                       .usage = "stats|check|compact|export|import [OPTION]...",
+                                       .summary = "look after a store, take vectors out and in",
+                                       .details =
+                                           "  kindred store stats         items, vectors, holes, bytes\n"
+                                           "  kindred store check         look for damage in all its files\n"
+                                           "  kindred store compact       give back the space that nothing uses\n"
+                                           "  kindred store export        write its vectors to a file\n"
+                                           "  kindred store import FILE   take vectors that were made elsewhere",
                                        .examples = "  kindred store check --store photos.db\n",
                                        .run = run};

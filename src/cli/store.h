@@ -16,6 +16,7 @@
 int cli_run_on_store(const cli_command *command, int argc, char **argv,
                      int (*work)(const cli_common *common, const char *store));
 
-extern const cli_command cli_command_store_check, cli_command_store_compact;
+extern const cli_command cli_command_store_check, cli_command_store_compact, cli_command_store_export,
+    cli_command_store_import;
 
 #endif

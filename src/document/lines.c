@@ -214,3 +214,20 @@ kin_status kin_lines_next(kin_lines *lines, kin_line *out, kin_error *err) {
                     .continues = !after && lines->next < lines->text.size};
   return check(lines, out, err);
 }
+
+kin_status kin_lines_next_whole(kin_lines *lines, kin_bytes *text, uint64_t *number, bool *end, kin_error *err) {
+  kin_line line = {.continues = true};
+  text->size = 0;
+  for (bool first = true; line.continues; first = false) {
+    kin_status status = kin_lines_next(lines, &line, err);
+    *end = first && !line.text;
+    if (status != KIN_OK || !line.text) return status;
+    if (first) *number = line.number;
+    kin_bytes_append(text, line.text, line.size);
+    if (text->failed) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", lines->path);
+    if (text->size > KIN_RECORD_LIMIT)
+      return kin_fail(err, KIN_ERR_LIMIT, "%s:%llu: a line of over %zu MiB", lines->path, (unsigned long long)*number,
+                      KIN_RECORD_LIMIT >> 20);
+  }
+  return KIN_OK;
+}

@@ -22,6 +22,9 @@ typedef struct kin_lines kin_lines;
 kin_status kin_lines_open(const char *path, kin_lines **out, kin_error *err);
 /* The next line, which ends at LF, CR LF or CR; valid until the next call. */
 kin_status kin_lines_next(kin_lines *lines, kin_line *out, kin_error *err);
+/* A whole line in *text, in place of what is there; *number counts it from 1. *end: there is none. KIN_ERR_LIMIT beyond
+ * KIN_RECORD_LIMIT. */
+kin_status kin_lines_next_whole(kin_lines *lines, kin_bytes *text, uint64_t *number, bool *end, kin_error *err);
 const char *kin_lines_path(const kin_lines *lines);
 void kin_lines_close(kin_lines *lines);
 

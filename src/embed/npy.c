@@ -1,5 +1,5 @@
 /* Reading a .npy file of vectors. */
-#include "base/base.h"
+#include "embed/npy.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -13,6 +13,11 @@ typedef struct npy_header {
   bool columns_first;
   const uint8_t *data;
 } npy_header;
+
+struct kin_npy {
+  kin_map map;
+  npy_header header;
+};
 
 static kin_status damaged(const char *path, const char *what, kin_error *err) {
   return kin_fail(err, KIN_ERR_FORMAT, "%s: isn't a readable .npy file: %s", path, what);
@@ -93,22 +98,49 @@ static float value_at(const npy_header *h, size_t i) {
   }
 }
 
-kin_status kin_npy_read(const char *path, float **out, size_t *n, size_t *dim, kin_error *err) {
-  kin_map map;
-  npy_header h = {0};
+kin_status kin_npy_open(const char *path, kin_npy **out, kin_error *err) {
   *out = NULL;
-  kin_status status = kin_map_open(path, &map, err);
+  kin_npy *npy = calloc(1, sizeof *npy);
+  if (!npy) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", path);
+  kin_status status = kin_map_open(path, &npy->map, err);
+  if (status == KIN_OK) status = read_header(path, &npy->map, &npy->header, err);
+  if (status == KIN_OK)
+    *out = npy;
+  else
+    kin_npy_close(npy);
+  return status;
+}
+
+void kin_npy_close(kin_npy *npy) {
+  if (npy) kin_map_close(&npy->map);
+  free(npy);
+}
+
+size_t kin_npy_rows(const kin_npy *npy) {
+  return npy->header.rows;
+}
+
+size_t kin_npy_dim(const kin_npy *npy) {
+  return npy->header.columns;
+}
+
+void kin_npy_get(const kin_npy *npy, size_t row, float *out) {
+  const npy_header *h = &npy->header;
+  for (size_t j = 0; j < h->columns; j++)
+    out[j] = value_at(h, h->columns_first ? j * h->rows + row : row * h->columns + j);
+}
+
+kin_status kin_npy_read(const char *path, float **out, size_t *n, size_t *dim, kin_error *err) {
+  kin_npy *npy;
+  *out = NULL;
+  kin_status status = kin_npy_open(path, &npy, err);
   if (status != KIN_OK) return status;
-  status = read_header(path, &map, &h, err);
-  float *values = status == KIN_OK ? kin_array(h.rows * h.columns, sizeof *values) : NULL;
-  if (status == KIN_OK && !values)
-    status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu vectors of %zu floats", path, h.rows, h.columns);
-  if (status == KIN_OK) {
-    for (size_t i = 0; i < h.rows; i++)
-      for (size_t j = 0; j < h.columns; j++)
-        values[i * h.columns + j] = value_at(&h, h.columns_first ? j * h.rows + i : i * h.columns + j);
-    *out = values, *n = h.rows, *dim = h.columns;
-  }
-  kin_map_close(&map);
+  const size_t rows = kin_npy_rows(npy), columns = kin_npy_dim(npy);
+  float *values = kin_array(rows * columns, sizeof *values);
+  if (!values)
+    status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu vectors of %zu floats", path, rows, columns);
+  for (size_t i = 0; values && i < rows; i++) kin_npy_get(npy, i, values + i * columns);
+  if (values) *out = values, *n = rows, *dim = columns;
+  kin_npy_close(npy);
   return status;
 }

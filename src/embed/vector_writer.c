@@ -1,5 +1,6 @@
 /* Vector files, written row by row to a hidden file that takes its name when it is whole. */
-#include "base/base.h"
+#include "embed/vector_writer.h"
+
 #include "embed/path_json.h"
 
 #include <errno.h>
@@ -159,36 +160,51 @@ kin_status kin_vector_writer_open(const char *path, size_t dim, kin_vector_write
   return KIN_OK;
 }
 
-static kin_status add_json(kin_vector_writer *w, const float *vector, const char *key, const char *name,
-                           kin_error *err) {
-  json_t *row = json_object(), *values = json_array();
-  bool ok = row && values && (!key || kin_json_set_text(row, key, name));
-  for (size_t i = 0; ok && i < w->dim; i++) ok = json_array_append_new(values, json_real((double)vector[i])) == 0;
-  ok = ok && json_object_set(row, "vector", values) == 0;
-  kin_status status = KIN_OK;
-  if (!ok)
-    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a row of %s", w->path);
-  else if (json_dumpf(row, w->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) != 0 || !put(w, "\n", 1))
-    status = write_failed(w, err);
-  json_decref(values);
-  json_decref(row);
-  return status;
+bool kin_vector_writer_is_json(const kin_vector_writer *w) {
+  return w->format == JSONL;
 }
 
-kin_status kin_vector_writer_add(kin_vector_writer *w, const float *vector, const char *key, const char *name,
-                                 kin_error *err) {
-  if (!w || !w->file || !vector || (key && !name))
-    return kin_fail(err, KIN_ERR_ARGUMENT, "a row needs an open writer, a vector, and a name with its key");
+kin_status kin_vector_writer_add_line(kin_vector_writer *w, const json_t *line, kin_error *err) {
+  if (w->failure || json_dumpf(line, w->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) != 0 || !put(w, "\n", 1))
+    return write_failed(w, err);
+  return KIN_OK;
+}
+
+static kin_status add_json(kin_vector_writer *w, const float *vector, json_t *row, kin_error *err) {
+  json_t *values = json_array();
+  bool ok = row && values;
+  for (size_t i = 0; ok && i < w->dim; i++) ok = json_array_append_new(values, json_real((double)vector[i])) == 0;
+  ok = ok && json_object_set(row, "vector", values) == 0;
+  json_decref(values);
+  return ok ? kin_vector_writer_add_line(w, row, err)
+            : kin_fail(err, KIN_ERR_MEMORY, "out of memory for a row of %s", w->path);
+}
+
+kin_status kin_vector_writer_add_object(kin_vector_writer *w, const float *vector, json_t *row, kin_error *err) {
   for (size_t i = 0; i < w->dim; i++)
     if (!isfinite(vector[i]))
       return kin_fail(err, KIN_ERR_ARGUMENT, "%s: a value of row %llu isn't finite", w->path,
                       (unsigned long long)w->rows);
   if (w->failure) return write_failed(w, err);
   w->rows++;
-  if (w->format == JSONL) return add_json(w, vector, key, name, err);
+  if (w->format == JSONL) return add_json(w, vector, row, err);
   int32_t dim = (int32_t)w->dim;
   bool ok = w->format != FVECS || put(w, &dim, sizeof dim);
   return ok && put(w, vector, w->dim * sizeof *vector) ? KIN_OK : write_failed(w, err);
+}
+
+kin_status kin_vector_writer_add(kin_vector_writer *w, const float *vector, const char *key, const char *name,
+                                 kin_error *err) {
+  if (!w || !w->file || !vector || (key && !name))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "a row needs an open writer, a vector, and a name with its key");
+  json_t *row = w->format == JSONL ? json_object() : NULL;
+  if (row && key && !kin_json_set_text(row, key, name)) {
+    json_decref(row);
+    return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a row of %s", w->path);
+  }
+  kin_status status = kin_vector_writer_add_object(w, vector, row, err);
+  json_decref(row);
+  return status;
 }
 
 /* A rename is safe from a power cut only when its folder is synced too; some file systems can't, which is

@@ -49,13 +49,20 @@ static uint8_t hex_digit(char c) {
   return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
 
+void kin_update_parse_sha256(const char *hex, uint8_t out[32]) {
+  for (size_t k = 0; k < 32; k++) out[k] = (uint8_t)(hex_digit(hex[2 * k]) << 4 | hex_digit(hex[2 * k + 1]));
+}
+
+kin_status kin_update_hash(const char *path, uint8_t out[32], kin_error *err) {
+  char hex[65];
+  kin_status status = kin_sha256_file(path, hex, NULL, err);
+  if (status == KIN_OK) kin_update_parse_sha256(hex, out);
+  return status;
+}
+
 static void hash_task(void *arg, size_t i) {
   kin_candidate *c = &((kin_update *)arg)->candidates[i];
-  char hex[65];
-  c->status = kin_sha256_file(c->path, hex, NULL, &c->error);
-  if (c->status != KIN_OK) return;
-  for (size_t k = 0; k < sizeof c->sha256; k++)
-    c->sha256[k] = (uint8_t)(hex_digit(hex[2 * k]) << 4 | hex_digit(hex[2 * k + 1]));
+  c->status = kin_update_hash(c->path, c->sha256, &c->error);
 }
 
 /* Sort out which candidates are the same, which are known, and which must be embedded. *slots vectors are taken. */

@@ -142,8 +142,8 @@ static kin_status leave(kin_update *u, const kin_candidate *c, bool *left, kin_e
 static kin_status write_item(kin_update *u, kin_candidate *c, kin_error *err) {
   kin_store *store = u->store;
   if (!c->item) {
-    kin_status status = kin_sql_run(store, KIN_SQL_ADD_ITEM, err, "siibii", c->path, (int64_t)c->size, c->mtime_ns,
-                                    (const void *)c->sha256, (int64_t)c->width, (int64_t)c->height);
+    kin_status status = kin_sql_run(store, KIN_SQL_ADD_ITEM, err, "siibiii", c->path, (int64_t)c->size, c->mtime_ns,
+                                    (const void *)c->sha256, (int64_t)c->width, (int64_t)c->height, c->wanted_item);
     c->item = sqlite3_last_insert_rowid(store->db);
     return status;
   }

@@ -35,12 +35,34 @@ static bool is_number(const char *text) {
   return *c == '\0';
 }
 
-static kin_status add_value(metadata_file *m, int64_t item, const char *key, const char *value, kin_error *err) {
-  return kin_sql_run(m->store, KIN_SQL_ADD_METADATA, err, "isss", item, key, value, is_number(value) ? value : NULL);
+static kin_status add_value(kin_store *store, int64_t item, const char *key, const char *value, kin_error *err) {
+  return kin_sql_run(store, KIN_SQL_ADD_METADATA, err, "isss", item, key, value, is_number(value) ? value : NULL);
 }
 
-static kin_status clear_key(metadata_file *m, int64_t item, const char *key, kin_error *err) {
-  return kin_sql_run(m->store, KIN_SQL_CLEAR_METADATA, err, "is", item, key);
+static kin_status clear_key(kin_store *store, int64_t item, const char *key, kin_error *err) {
+  return kin_sql_run(store, KIN_SQL_CLEAR_METADATA, err, "is", item, key);
+}
+
+/* A text, a number, true or false. */
+static kin_status add_json(kin_store *store, int64_t item, const char *key, const json_t *value, kin_error *err) {
+  if (json_is_string(value)) return add_value(store, item, key, json_string_value(value), err);
+  if (json_is_boolean(value)) return add_value(store, item, key, json_is_true(value) ? "true" : "false", err);
+  if (!json_is_number(value))
+    return kin_fail(err, KIN_ERR_FORMAT, "a value must be a text, a number, true, false, null or a list of such");
+  char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+  if (!text) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for metadata");
+  kin_status status = add_value(store, item, key, text, err);
+  free(text);
+  return status;
+}
+
+kin_status kin_metadata_set(kin_store *store, int64_t item, const char *key, const json_t *value, kin_error *err) {
+  kin_status status = clear_key(store, item, key, err);
+  for (size_t i = 0; status == KIN_OK && i < json_array_size(value); i++)
+    status = add_json(store, item, key, json_array_get(value, i), err);
+  if (status == KIN_OK && !json_is_array(value) && !json_is_null(value))
+    status = add_json(store, item, key, value, err);
+  return status;
 }
 
 static kin_status fail_record(const metadata_file *m, const char *reason, kin_error *err) {
@@ -93,8 +115,8 @@ static kin_status take_row(metadata_file *m, const kin_bytes *header, kin_error 
   kin_status status = find_item(m, path, &item, err);
   while (status == KIN_OK && item && name && value) {
     if (value != path && *name) {
-      status = clear_key(m, item, name, err);
-      if (status == KIN_OK && *value) status = add_value(m, item, name, value, err);
+      status = clear_key(m->store, item, name, err);
+      if (status == KIN_OK && *value) status = add_value(m->store, item, name, value, err);
     }
     name = next_field(name, header->data + header->size);
     value = next_field(value, fields_end(&m->record));
@@ -119,19 +141,6 @@ static kin_status read_csv(metadata_file *m, kin_error *err) {
 
 /* -------------------------------------------------------------------- JSON lines */
 
-/* A text, a number, true or false. */
-static kin_status add_json(metadata_file *m, int64_t item, const char *key, const json_t *value, kin_error *err) {
-  if (json_is_string(value)) return add_value(m, item, key, json_string_value(value), err);
-  if (json_is_boolean(value)) return add_value(m, item, key, json_is_true(value) ? "true" : "false", err);
-  if (!json_is_number(value))
-    return fail_record(m, "a value must be a text, a number, true, false, null or a list of such", err);
-  char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-  if (!text) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", m->path);
-  kin_status status = add_value(m, item, key, text, err);
-  free(text);
-  return status;
-}
-
 static kin_status take_object(metadata_file *m, json_t *object, kin_error *err) {
   const char *path = json_string_value(json_object_get(object, "path")), *key;
   json_t *value;
@@ -141,28 +150,9 @@ static kin_status take_object(metadata_file *m, json_t *object, kin_error *err) 
   if (status != KIN_OK || !item) return status;
   json_object_foreach(object, key, value) {
     if (strcmp(key, "path") == 0) continue;
-    status = clear_key(m, item, key, err);
-    for (size_t i = 0; status == KIN_OK && i < json_array_size(value); i++)
-      status = add_json(m, item, key, json_array_get(value, i), err);
-    if (status == KIN_OK && !json_is_array(value) && !json_is_null(value)) status = add_json(m, item, key, value, err);
+    status = kin_metadata_set(m->store, item, key, value, err);
+    if (status == KIN_ERR_FORMAT) kin_prefix(err, status, "%s:%llu", m->path, (unsigned long long)m->record.line);
     if (status != KIN_OK) break;
-  }
-  return status;
-}
-
-/* The next line, of which long ones come in parts. */
-static kin_status next_line(metadata_file *m, bool *end, kin_error *err) {
-  kin_line line = {.continues = true};
-  kin_status status = KIN_OK;
-  m->record.text.size = 0;
-  for (bool first = true; status == KIN_OK && line.continues; first = false) {
-    status = kin_lines_next(m->lines, &line, err);
-    *end = first && !line.text;
-    if (status != KIN_OK || !line.text) return status;
-    if (first) m->record.line = line.number;
-    kin_bytes_append(&m->record.text, line.text, line.size);
-    if (m->record.text.failed) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", m->path);
-    if (m->record.text.size > KIN_RECORD_LIMIT) return fail_record(m, "the line is too long", err);
   }
   return status;
 }
@@ -170,7 +160,8 @@ static kin_status next_line(metadata_file *m, bool *end, kin_error *err) {
 static kin_status read_json_lines(metadata_file *m, kin_error *err) {
   bool end = false;
   kin_status status = KIN_OK;
-  while (status == KIN_OK && (status = next_line(m, &end, err)) == KIN_OK && !end) {
+  while (status == KIN_OK &&
+         (status = kin_lines_next_whole(m->lines, &m->record.text, &m->record.line, &end, err)) == KIN_OK && !end) {
     json_t *object = NULL;
     char name[4200];
     if (m->record.text.size == 0) continue;

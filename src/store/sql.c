@@ -192,8 +192,8 @@ static const char *const statements[KIN_SQL_COUNT] = {
                             " FROM vectors v JOIN items i ON i.id = v.item LEFT JOIN passages p"
                             " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"
                             " WHERE v.collection = ?1 ORDER BY i.path, v.ordinal",
-    [KIN_SQL_ADD_ITEM] = "INSERT INTO items (path, size, mtime_ns, sha256, width, height)"
-                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [KIN_SQL_ADD_ITEM] = "INSERT INTO items (id, path, size, mtime_ns, sha256, width, height)"
+                         " VALUES (nullif(?7, 0), ?1, ?2, ?3, ?4, ?5, ?6)",
     [KIN_SQL_CHANGE_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3, sha256 = ?4, width = ?5, height = ?6"
                             " WHERE id = ?1",
     [KIN_SQL_TOUCH_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3 WHERE id = ?1",
@@ -242,6 +242,13 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_DROP_HOLES] = "DELETE FROM holes WHERE collection = ?1",
     [KIN_SQL_SET_VECTORS_FILE] = "UPDATE collections SET vectors_suffix = ?2, rows = ?3, state = state + 1"
                                  " WHERE id = ?1",
+    [KIN_SQL_EXPORT] = "SELECT i.id, v.row, i.path, i.size, i.mtime_ns, i.sha256, i.width, i.height, p.line, p.offset,"
+                       " p.text, c.given, c.sidecar, c.embedded, (SELECT json_group_array(json_array(m.key, m.value))"
+                       " FROM metadata m WHERE m.item = i.id AND m.source = 0), v.ordinal"
+                       " FROM vectors v JOIN items i ON i.id = v.item LEFT JOIN captions c ON c.item = i.id"
+                       " LEFT JOIN passages p ON p.collection = v.collection AND p.item = v.item"
+                       " AND p.ordinal = v.ordinal WHERE v.collection = ?1 ORDER BY i.path, v.ordinal",
+    [KIN_SQL_FIND_ID] = "SELECT path FROM items WHERE id = ?1",
     [KIN_SQL_NEXT_UNSEEN] = "SELECT id, path FROM items WHERE path >= ?1 AND path < ?2"
                             " AND id NOT IN (SELECT item FROM temp.seen) ORDER BY path LIMIT 1",
 };

@@ -5,6 +5,7 @@
 #include "base/context.h"
 #include "index/index.h"
 
+#include <jansson.h>
 #include <sqlite3.h>
 
 /* Every statement that the store runs more than once; the texts are in sql.c. */
@@ -58,6 +59,8 @@ typedef enum kin_sql {
   KIN_SQL_MOVE_VECTOR,
   KIN_SQL_DROP_HOLES,
   KIN_SQL_SET_VECTORS_FILE,
+  KIN_SQL_EXPORT,
+  KIN_SQL_FIND_ID,
   KIN_SQL_COUNT
 } kin_sql;
 
@@ -166,6 +169,12 @@ kin_status kin_collection_open(kin_store *store, const kin_store_encoder *encode
                                kin_error *err);
 /* `what`, then all collections with their models. */
 kin_status kin_collections_fail(kin_store *store, const char *what, kin_error *err);
+
+/* ---- metadata.c */
+
+/* In a transaction: give the item new values of a key in place of those before: a text, a number, true, false, or a
+ * list of such; null takes them away. KIN_ERR_FORMAT for anything else. */
+kin_status kin_metadata_set(kin_store *store, int64_t item, const char *key, const json_t *value, kin_error *err);
 
 /* ---- files.c */
 

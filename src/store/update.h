@@ -13,9 +13,10 @@ typedef struct kin_candidate {
   char *path;
   uint64_t size;
   int64_t mtime_ns;
-  int64_t item; /* that the store has under this path; 0: none */
-  bool indexed; /* it has a vector in this collection */
-  bool seen;    /* already in this run, below another of the given paths */
+  int64_t item;        /* that the store has under this path; 0: none */
+  int64_t wanted_item; /* the id that a new one gets; 0: any */
+  bool indexed;        /* it has a vector in this collection */
+  bool seen;           /* already in this run, below another of the given paths */
   uint8_t known_sha256[32];
   uint8_t sha256[32];
   kin_status status; /* of reading and embedding it */
@@ -126,6 +127,10 @@ struct kin_catalogue {
 
 /* The one of a store in SQLite. */
 extern const kin_catalogue kin_sql_catalogue;
+
+/* A SHA-256 out of 64 hex digits, and that of a file. */
+void kin_update_parse_sha256(const char *hex, uint8_t out[32]);
+kin_status kin_update_hash(const char *path, uint8_t out[32], kin_error *err);
 
 kin_status kin_update_init(kin_update *u, kin_error *err);
 void kin_update_free(kin_update *u);

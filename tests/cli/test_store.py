@@ -1,5 +1,6 @@
-"""kindred store: stats, check and compact, with tiny models."""
+"""kindred store and its parts, with tiny models."""
 import json
+import struct
 
 from support import CommandTest, main
 
@@ -96,11 +97,86 @@ class Compact(Store):
         self.assertFalse((self.folder / "no.db").exists())
 
 
+class Transfer(Store):
+    def vectors(self, store):
+        """{path: the bytes of its vector} by the lines of an export."""
+        lines = self.run_kindred("store", "export", "-s", store).out.splitlines()[1:]
+        rows = [json.loads(line) for line in lines]
+        return {row["path"]: struct.pack("<32f", *row["vector"]) for row in rows}
+
+    def test_a_store_is_made_again(self):
+        self.assertEqual(self.run_kindred("store", "export", "-o", "a.jsonl").out, "6 vectors written to a.jsonl\n")
+        result = self.json("import", "a.jsonl", "-s", "copy.db")
+        self.assertEqual([result[key] for key in ("vectors", "items", "replaced", "normalised")], [6, 6, 0, 0])
+        self.assertEqual(self.vectors("copy.db"), self.vectors("kindred.db"))
+        for query in (["cat"], ["--image", "p/3.png"], ["--bm25", "3"]):
+            answers = [self.run_kindred("search", *query, "--json", "-s", store).out.replace("copy.db", "kindred.db")
+                       for store in ("kindred.db", "copy.db")]
+            self.assertEqual(*answers)
+        self.assertTrue(self.json("check", "-s", "copy.db")["ok"])
+        found = json.loads(self.run_kindred("index", "p", "-s", "copy.db", "--json").out)
+        self.assertEqual((found["embedded"], found["unchanged"]), (0, 6))
+        self.assertIn("6 vectors of 6 files taken, 6 replaced",
+                      self.run_kindred("store", "import", "a.jsonl", "-s", "copy.db").out)
+
+    def test_fvecs_as_others_read_and_write_them(self):
+        self.run_kindred("store", "export", "-o", "a.fvecs", "--paths", "a.txt")
+        data = (self.folder / "a.fvecs").read_bytes()
+        paths = (self.folder / "a.txt").read_text().splitlines()
+        self.assertEqual(len(data), 6 * (4 + 32 * 4))
+        read = {}
+        for i, path in enumerate(paths):
+            dim, = struct.unpack_from("<i", data, i * 132)
+            self.assertEqual(dim, 32)
+            read[path] = data[i * 132 + 4:(i + 1) * 132]
+        self.assertEqual(read, self.vectors("kindred.db"))
+        written = [struct.pack("<32f", *([0] * i + [1] + [0] * (31 - i))) for i in range(6)]
+        self.put("b.fvecs", b"".join(struct.pack("<i", 32) + row for row in written))
+        self.run_kindred("store", "import", "b.fvecs", "--paths", "a.txt", "-m", self.clip, "-s", "new.db")
+        self.assertEqual(self.vectors("new.db"), dict(zip(paths, written)))
+
+    def test_npy_as_numpy_writes_it(self):
+        """A header by the format's definition, version 1.0, and vectors that aren't of length 1."""
+        head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 32), }"
+        head += b" " * (117 - len(head)) + b"\n"
+        rows = [struct.pack("<32f", *([2] + [0] * 31)), struct.pack("<32f", *([0] * 31 + [-4]))]
+        self.put("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + head + b"".join(rows))
+        self.put("a.txt", "p/1.png\np/2.png\n")
+        result = self.json("import", "a.npy", "--paths", "a.txt", "-m", self.clip, "-s", "new.db")
+        self.assertEqual([result[key] for key in ("vectors", "normalised")], [2, 2])
+        folder = self.folder.resolve()
+        self.assertEqual(self.vectors("new.db"), {f"{folder}/p/1.png": struct.pack("<32f", *([1] + [0] * 31)),
+                                                  f"{folder}/p/2.png": struct.pack("<32f", *([0] * 31 + [-1]))})
+
+    def test_one_of_several_collections(self):
+        self.run_kindred("index", "-m", self.dino, "p")
+        self.assertIn("choose one", self.run_kindred("store", "export", status=1).err)
+        lines = self.run_kindred("store", "export", "-m", self.dino).out.splitlines()
+        self.assertEqual(json.loads(lines[0])["dim"], 64)
+        self.assertEqual(self.run_kindred("store", "export", "-m", "2").out.splitlines(), lines)
+        self.assertIn("no collection of", self.run_kindred("store", "export", "-m", "3", status=1).err)
+
+    def test_mistakes(self):
+        self.put("a.jsonl", '{"path": "p/1.png", "vector": [1, 0]}\n')
+        error = self.run_kindred("store", "import", "a.jsonl", status=1).err
+        self.assertIn("a.jsonl: has vectors of 2 floats, but", error)
+        error = self.run_kindred("store", "import", "a.jsonl", "-m", self.clip, "-s", "new.db", status=1).err
+        self.assertIn("makes 32", error)
+        self.assertIn("give one file", self.run_kindred("store", "import", status=2).err)
+        self.assertIn("given as -o", self.run_kindred("store", "export", "x.npy", status=2).err)
+        self.assertIn("the ending must be", self.run_kindred("store", "export", "-o", "x.csv", status=1).err)
+        self.put_pictures("p/line\nbreak.png")
+        self.run_kindred("index", "p")
+        error = self.run_kindred("store", "export", "-o", "x.npy", "--paths", "x.txt", status=1).err
+        self.assertIn("export to .jsonl", error)
+        self.assertEqual([name for name in self.files() if name.startswith("x.")], [])
+
+
 class Parts(Store):
     def test_usage(self):
-        self.assertIn("stats, check, compact", self.run_kindred("store", "burn", status=2).err)
+        self.assertIn("stats, check, compact, export, import", self.run_kindred("store", "burn", status=2).err)
         self.assertIn("which store", self.run_kindred("store", "check", "x.db", status=2).err)
-        for part in ("stats", "check", "compact"):
+        for part in ("stats", "check", "compact", "export", "import"):
             self.assertIn("Examples:", self.run_kindred("store", part, "--help").out)
 
 
