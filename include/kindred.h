@@ -931,6 +931,75 @@ KIN_API kin_status kin_k_centre(kin_context *context, const kin_vector_set *set,
 KIN_API kin_status kin_uniqueness(kin_context *context, const kin_vector_set *set, kin_metric metric, size_t k,
                                   double *scores, kin_near *nearest, kin_error *err);
 
+/* ------------------------------------------------------------ duplicates */
+
+/* The perceptual hash of a picture (pHash): which of the lowest 8 x 8 cosine terms of its 32 x 32 grey levels are above
+ * their median, the first in the highest bit. Equal to imagehash.phash (Python) on the same upright pixels. Copies that
+ * were resized or saved anew differ in few bits. Errors as of decoding; KIN_ERR_ARGUMENT: no picture. */
+KIN_API kin_status kin_perceptual_hash(const kin_image_source *image, uint64_t *out, kin_error *err);
+
+/* Something that may have copies. */
+typedef struct kin_duplicate_item {
+  const char *path; /* a file; NULL: none, only its vector is known */
+  bool is_picture;  /* and it can be decoded */
+} kin_duplicate_item;
+
+/* What an item is of the best one of its group. */
+typedef enum kin_copy_kind {
+  KIN_COPY_BEST = 0, /* itself */
+  KIN_COPY_LINK,     /* the same file under another name as the item before it: nothing to gain */
+  KIN_COPY_BYTES,    /* another file of the same bytes */
+  KIN_COPY_PICTURE,  /* the same picture, saved anew, resized, brightened and the like */
+  KIN_COPY_MIRRORED, /* the same, mirrored left to right or upside down */
+  KIN_COPY_TURNED,   /* the same, turned by a quarter, a half or three quarters, perhaps mirrored */
+  KIN_COPY_PART,     /* a part of the picture: the best one shows more */
+  KIN_COPY_VECTOR    /* alike by the vectors; there was nothing else to compare */
+} kin_copy_kind;
+/* "best", "link", "bytes", "picture", "mirrored", "turned", "part", "vector"; never NULL. */
+KIN_API const char *kin_copy_kind_name(kin_copy_kind kind);
+
+typedef struct kin_copy {
+  size_t item;
+  kin_copy_kind kind;
+  double cosine;          /* with the best one; NAN without vectors */
+  float likeness;         /* correlation of the edges of both pictures, to 1; 1 of same bytes, 0 where not compared */
+  float share;            /* of the best one's area that a part shows; else 1 */
+  unsigned hash_distance; /* bits in which the perceptual hashes differ; 0 where not compared */
+  uint32_t width, height; /* of a picture that was decoded; else 0 */
+  uint64_t bytes;         /* of a file ... */
+  int64_t mtime_ns;       /* ... as it was while it was compared ... */
+  char sha256[65];        /* ... with its content; "": no file */
+} kin_copy;
+
+/* Groups of copies; release with kin_duplicates_free. */
+typedef struct kin_duplicates {
+  size_t n_groups;
+  size_t *first;    /* [n_groups + 1]: where in `copies` a group begins */
+  kin_copy *copies; /* the best one first */
+} kin_duplicates;
+KIN_API void kin_duplicates_free(kin_duplicates *duplicates);
+
+/* Zero members take the default. */
+typedef struct kin_duplicates_options {
+  size_t neighbours; /* so many nearest of each item are compared with it; default 16 */
+  double min_cosine; /* of copies that only have vectors; default 0.99 */
+  /* `stage` is "hashing", "comparing" ...; of `total`, so many are done. false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, const char *stage, size_t done, size_t total);
+  /* An item that is left out: gone, unreadable, changed meanwhile. May be NULL. */
+  void (*on_failure)(void *user, size_t item, kin_status status, const char *message);
+  void *user;
+} kin_duplicates_options;
+
+/* Which of n items are copies of one another: files of the same bytes, and, with their vectors in `set` (NULL: without,
+ * then same bytes alone are found), pictures that show the same pixels. The nearest neighbours by the vectors, their
+ * mean taken out, are candidates; the pictures themselves decide. Every copy in a group was compared with the best one:
+ * that with the most pixels, then bytes, then the oldest, then the first; but what is a part of another picture is
+ * never the best. Empty files have no copies. Memory beside that of kin_nearest: 3 KB a picture, 24 bytes for each
+ * neighbour. `options` may be NULL. KIN_ERR_ARGUMENT: `set` has not n vectors. */
+KIN_API kin_status kin_find_duplicates(kin_context *context, const kin_duplicate_item *items, size_t n,
+                                       const kin_vector_set *set, const kin_duplicates_options *options,
+                                       kin_duplicates *out, kin_error *err);
+
 /* -------------------------------------------------------------- classify */
 
 /* Zero-shot: the classes are words. A label is put into templates ("a photo of a {}"), the vectors of these texts, each

@@ -55,6 +55,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
 extern const cli_command cli_command_store;
 extern const cli_command cli_command_anomalies;
 extern const cli_command cli_command_index_optimize, cli_command_bench_recall;
+extern const cli_command cli_command_duplicates;
 
 /* Options that every command takes. */
 typedef struct cli_common {

@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const commands[] = {
-    &cli_command_index,    &cli_command_search,      &cli_command_similar, &cli_command_recommend,
-    &cli_command_compare,  &cli_command_collections, &cli_command_cluster, &cli_command_sample,
-    &cli_command_map,      &cli_command_anomalies,   &cli_command_embed,   &cli_command_align,
-    &cli_command_classify, &cli_command_model,       &cli_command_bench,   &cli_command_store};
+static const cli_command *const commands[] = {&cli_command_index,      &cli_command_search,    &cli_command_similar,
+                                              &cli_command_recommend,  &cli_command_compare,   &cli_command_collections,
+                                              &cli_command_cluster,    &cli_command_sample,    &cli_command_map,
+                                              &cli_command_duplicates, &cli_command_anomalies, &cli_command_embed,
+                                              &cli_command_align,      &cli_command_classify,  &cli_command_model,
+                                              &cli_command_bench,      &cli_command_store};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {

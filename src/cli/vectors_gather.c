@@ -4,6 +4,7 @@
 #include "cli/text_lines.h"
 #include "document/chunker.h"
 #include "embed/embed.h"
+#include "image/image.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ static int add_files(cli_gather *g) {
   kin_walk_options options = {
       .exclude = o->exclude.items, .n_exclude = o->exclude.count, .follow = o->follow, .hidden = o->hidden};
   options.kinds = pictures ? KIN_WALK_PICTURES : KIN_WALK_DOCUMENTS;
+  if (o->files_only) options.kinds = KIN_WALK_PICTURES | KIN_WALK_DOCUMENTS | KIN_WALK_TABLES;
   kin_walk *walk;
   kin_walk_entry entry;
   kin_error err;
@@ -101,8 +103,9 @@ static int add_files(cli_gather *g) {
       status = cli_stopped();
     } else if (entry.status != KIN_OK) {
       skip(g, entry.message);
-    } else if (pictures) {
-      cli_item item = {.name = strdup(entry.path), .mtime_ns = entry.mtime_ns, .is_file = true, .is_picture = true};
+    } else if (pictures || o->files_only) {
+      cli_item item = {.name = strdup(entry.path), .mtime_ns = entry.mtime_ns, .is_file = true};
+      item.is_picture = pictures || kin_image_has_known_extension(entry.path);
       if (!cli_gather_add(g, item, entry.root)) status = cli_gather_out_of_memory(g);
     } else {
       status = add_passages(g, &entry);
@@ -176,7 +179,16 @@ static int embed(cli_gather *g) {
   return status == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
+static int find_files_only(cli_gather *g) {
+  const int status = add_files(g);
+  if (status != CLI_OK || g->out->set.n) return status;
+  cli_error("no pictures or documents in %s%s", g->operands->items[0],
+            g->operands->count > 1 ? " and the other paths" : "");
+  return CLI_FAILED;
+}
+
 int cli_gather_files(cli_gather *g, const char *model) {
+  if (g->options->files_only && !g->options->texts) return find_files_only(g);
   cli_vectors *v = g->out;
   int status = cli_open_model(model, g->common->pooling, &v->session);
   if (status != CLI_OK) return status;

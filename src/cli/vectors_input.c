@@ -203,7 +203,7 @@ static int find_classes(cli_gather *g) {
 /* ----------------------------------------------------------------- reading */
 
 static int check_finite(const cli_vectors *v) {
-  for (size_t i = 0; i < v->set.n * v->set.dim; i++)
+  for (size_t i = 0; v->values && i < v->set.n * v->set.dim; i++)
     if (!isfinite(v->values[i])) {
       cli_error("the vector of %s holds a value that isn't finite", v->items[i / v->set.dim].name);
       return CLI_FAILED;
@@ -220,7 +220,7 @@ static int read_any(const cli_command *command, cli_gather *g) {
   if (o->names && !npy) return cli_usage_error(command, "--names is for the rows of a .npy file");
   const char *model = cli_model_dir(g->common, NULL);
   const bool embeds = (operands->count && !npy) || o->texts;
-  if (embeds && !model) return cli_no_model(command);
+  if (embeds && !model && !g->options->files_only) return cli_no_model(command);
   int status = cli_open_context(g->common, &g->out->session);
   if (status != CLI_OK) return status;
   if (npy)

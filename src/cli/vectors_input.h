@@ -22,6 +22,7 @@ typedef struct cli_vectors_options {
   const char *store, *names, *labels, *texts;
   cli_list exclude;
   bool follow, hidden;
+  bool files_only; /* of folders find the files, pictures and documents, and embed none: there are no vectors */
 } cli_vectors_options;
 
 #define CLI_VECTORS_OPTIONS(v)                                                                                       \
@@ -50,7 +51,7 @@ typedef struct cli_item {
 } cli_item;
 
 typedef struct cli_vectors {
-  kin_vector_set set; /* of length 1, but those of a .npy are as they are */
+  kin_vector_set set; /* of length 1, but those of a .npy are as they are; files_only: .values may be NULL */
   float *values;      /* set.values */
   cli_item *items;    /* [set.n] */
   uint32_t *labels;   /* [set.n] numbers of `classes`, or CLI_NO_LABEL; NULL without --labels-from */

@@ -1,0 +1,161 @@
+/* kindred duplicates: copies of photos and documents, and which one to keep. */
+#include "cli/duplicates.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int out_of_memory(const duplicates_job *j) {
+  cli_error("out of memory for the duplicates of %zu items", j->v.set.n);
+  return CLI_FAILED;
+}
+
+const cli_item *duplicates_item(const duplicates_job *j, const kin_copy *copy) {
+  return &j->v.items[j->first[copy->item]];
+}
+
+/* ------------------------------------------------------------- what to compare */
+
+static bool goes_on(const cli_item *item, const cli_item *before) {
+  return item->text && item->is_file && before->text && strcmp(item->name, before->name) == 0;
+}
+
+/* Of a document the mean of its passages' vectors. */
+static void fill_vector(const duplicates_job *j, size_t i) {
+  const size_t dim = j->v.set.dim, passages = j->first[i + 1] - j->first[i];
+  float *out = j->vectors + i * dim;
+  for (size_t row = j->first[i]; row < j->first[i + 1]; row++)
+    for (size_t d = 0; d < dim; d++) out[d] += j->v.values[row * dim + d] / (float)passages;
+}
+
+static int gather(duplicates_job *j) {
+  const size_t n = j->v.set.n;
+  j->first = calloc(n + 1, sizeof *j->first), j->items = calloc(n, sizeof *j->items);
+  if (j->v.values && !j->exact) j->vectors = calloc(n, j->v.set.dim * sizeof *j->vectors);
+  if (!j->first || !j->items || (j->v.values && !j->exact && !j->vectors)) return out_of_memory(j);
+  for (size_t row = 0; row < n; row++) {
+    const cli_item *item = &j->v.items[row];
+    if (row && goes_on(item, item - 1)) continue;
+    j->first[j->n] = row;
+    j->items[j->n++] = (kin_duplicate_item){item->is_file ? item->name : NULL, item->is_picture};
+  }
+  j->first[j->n] = n;
+  for (size_t i = 0; j->vectors && i < j->n; i++) fill_vector(j, i);
+  return CLI_OK;
+}
+
+/* ------------------------------------------------------------------ searching */
+
+static bool on_progress(void *user, const char *stage, size_t done, size_t total) {
+  duplicates_job *j = user;
+  if (!j->stage || strcmp(stage, j->stage) != 0) {
+    if (j->stage) cli_progress_stop();
+    cli_progress_start(stage, j->common.quiet);
+    j->stage = stage;
+  }
+  cli_progress_update((cli_progress){.done = done, .total = total, .worked = done});
+  return !cli_signal();
+}
+
+static void on_failure(void *user, size_t item, kin_status status, const char *message) {
+  duplicates_job *j = user;
+  (void)item, (void)status;
+  cli_error("%s", message);
+  j->left_out++;
+}
+
+static int search(duplicates_job *j) {
+  const kin_vector_set set = {j->vectors, j->n, j->v.set.dim};
+  const kin_duplicates_options options = {.neighbours = j->neighbours,
+                                          .min_cosine = j->min_cosine,
+                                          .on_progress = on_progress,
+                                          .on_failure = on_failure,
+                                          .user = j};
+  kin_error err;
+  const kin_status status =
+      kin_find_duplicates(j->v.session.context, j->items, j->n, j->vectors ? &set : NULL, &options, &j->found, &err);
+  cli_progress_stop();
+  return status == KIN_OK ? CLI_OK : cli_failed(&err);
+}
+
+static int compute(void *job) {
+  duplicates_job *j = job;
+  const double start = cli_now();
+  int status = gather(j);
+  if (status == CLI_OK) status = search(j);
+  j->v.skipped += j->left_out;
+  for (size_t g = 0; g < j->found.n_groups; g++)
+    for (size_t i = j->found.first[g]; i < j->found.first[g + 1]; i++) {
+      const kin_copy *copy = &j->found.copies[i];
+      if (copy->kind != KIN_COPY_BEST && copy->kind != KIN_COPY_LINK) j->copies++, j->bytes += copy->bytes;
+    }
+  j->seconds = cli_now() - start;
+  return status == CLI_OK && cli_signal() ? cli_stopped() : status;
+}
+
+static int report(void *job, cli_output *csv, cli_page *page) {
+  const duplicates_job *j = job;
+  int status = CLI_OK;
+  (void)page;
+  if (csv->file) duplicates_write_csv(j, csv->file), status = cli_output_commit(csv);
+  if (status != CLI_OK) return status;
+  if (j->common.json) return cli_print_json(duplicates_describe(j));
+  if (!j->common.quiet) duplicates_print(j);
+  return CLI_OK;
+}
+
+static int check_choice(const cli_command *command, const duplicates_job *j) {
+  if (j->exact && j->input.texts) return cli_usage_error(command, "--exact is for files, not for --texts");
+  if (j->neighbours < 1) return cli_usage_error(command, "--neighbours must be at least 1");
+  if (!(j->min_cosine > 0 && j->min_cosine <= 1))
+    return cli_usage_error(command, "--min-cosine must be above 0, at most 1");
+  return CLI_OK;
+}
+
+static int duplicates(const cli_command *command, duplicates_job *j, const cli_list *operands) {
+  const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
+  j->input.files_only = j->exact;
+  const int status = check_choice(command, j);
+  return status == CLI_OK ? cli_analyse(command, &analysis, operands) : status;
+}
+
+static void release(duplicates_job *j) {
+  cli_vectors_close(&j->v);
+  cli_vectors_options_free(&j->input);
+  kin_duplicates_free(&j->found);
+  free(j->first), free(j->items), free(j->vectors);
+}
+
+static int run(const cli_command *command, int argc, char **argv) {
+  duplicates_job j = {.neighbours = 16, .min_cosine = 0.99};
+  const cli_option options[] = {
+      {"exact", 'e', CLI_FLAG, &j.exact, NULL, "find files of the same bytes only; needs no model"},
+      {"neighbours", 0, CLI_FEW, &j.neighbours, "K", "compare each item with its K nearest (default: 16)"},
+      {"min-cosine", 0, CLI_NUMBER, &j.min_cosine, "X",
+       "of vectors without files: alike from here on\n(default: 0.99)"},
+      {"csv", 0, CLI_TEXT, &j.csv, "FILE", "write a line for each copy"},
+      CLI_VECTORS_OPTIONS(j.input),
+      CLI_POOLING_OPTION(j.common),
+      CLI_COMMON_OPTIONS(j.common)};
+  cli_list operands = {0};
+  int status;
+  if (cli_parse(command, options, sizeof options / sizeof *options, &j.common, argc, argv, &operands, &status))
+    status = duplicates(command, &j, &operands);
+  cli_list_free(&operands);
+  release(&j);
+  return status;
+}
+
+const cli_command cli_command_duplicates = {
+    .name = "duplicates",
+    .usage = CLI_VECTORS_USAGE,
+    .summary = "find copies of photos and documents, and the best of each",
+    .details = "Find files of the same bytes, and photos that show the same picture: saved anew,\n"
+               "resized, brightened, turned, mirrored, or a part of another. Photos of a folder\n"
+               "(embedded now with --model) or of a store are compared with their nearest\n"
+               "neighbours by the vectors; their pixels decide. Of each group the best copy is\n"
+               "named first: most pixels, then bytes, then the oldest.\n"
+               "Exit status 3 if some inputs couldn't be read.",
+    .examples = "  kindred duplicates ~/Photos --exact\n"
+                "  kindred duplicates ~/Photos --csv copies.csv\n"
+                "  kindred duplicates --store kindred.db --json\n",
+    .run = run};
