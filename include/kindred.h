@@ -347,6 +347,26 @@ typedef enum kin_store_mode {
  * of a writer at any moment leaves the last commit, which opening restores. */
 KIN_API kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode mode, kin_store **out,
                                   kin_error *err);
+
+/* How to reach and use an index of Elasticsearch. Zero or NULL members take the default. */
+typedef struct kin_elastic_options {
+  const char *ca_file;      /* certificates to trust, PEM; default: the system's */
+  const char *api_key_file; /* holds an API key as Elasticsearch gives it "encoded"; it goes before a user */
+  unsigned timeout_s;       /* for an answer; default 120 */
+  size_t candidates;        /* that each shard looks at in a search, at most 10,000: more find more of the nearest;
+                             * default 100, or twice the results wanted */
+  /* Search an index that others made, for reading only: its field of vectors (dense_vector), of texts to search words
+   * in, and of what to show of a hit; default: none, the document's _id. meta.NAME in a filter is its field NAME. */
+  const char *vector_field, *text_field, *id_field;
+} kin_elastic_options;
+
+/* The same for `path` elasticsearch://[USER:PASSWORD@]HOST[:PORT][,HOST...]/INDEX (elasticsearchs:// over TLS), an index
+ * of Elasticsearch 8 or newer that holds one collection (docs/scaling.md). Without a user in it ES_USER and ES_PASSWORD
+ * count. Several processes may write at once, different files each. Searches are approximate, their scores exact. What
+ * such a store can't do is KIN_ERR_UNSUPPORTED. Any other `path` is a file, and the options (may be NULL) don't count.
+ */
+KIN_API kin_status kin_store_open_with(kin_context *context, const char *path, kin_store_mode mode,
+                                       const kin_elastic_options *options, kin_store **out, kin_error *err);
 KIN_API void kin_store_close(kin_store *store);
 
 /* One model's vectors in a store. Vectors of two collections are never compared. */

@@ -7,6 +7,9 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config python3 libjansson-
 # To fetch materials.
 MATERIAL_PACKAGES="ca-certificates python3 python3-pip zstd"
 
+# To run a real Elasticsearch in the tests, which are skipped without.
+ELASTIC_PACKAGES="default-jdk-headless maven"
+
 # Install those of the given packages that are missing.
 install_packages() {
   local missing=() package

@@ -88,6 +88,13 @@ typedef struct cli_common {
         "decode large JPEGs at a part of their size:\nfaster, but vectors differ a little" \
   }
 
+/* Of the commands that take a store: what one in Elasticsearch needs. */
+#define CLI_ELASTIC_OPTIONS(elastic)                                                                             \
+  {"es-ca", 0, CLI_TEXT, &(elastic).ca_file, "FILE", "certificates to trust, of a store elasticsearchs://"}, {   \
+    "es-api-key-file", 0, CLI_TEXT, &(elastic).api_key_file, "FILE",                                             \
+        "an API key for a store elasticsearch://..., instead\nof USER:PASSWORD@ in it or $ES_USER, $ES_PASSWORD" \
+  }
+
 /* Read the options of argv[1..]; the rest goes to `operands`. True to go on; false when the command ends here
  * (help shown, or a usage error that was printed) with *status. Options may stand anywhere before "--". */
 bool cli_parse(const cli_command *command, const cli_option *options, size_t n_options, const cli_common *common,
@@ -128,6 +135,8 @@ const kin_collection_info *cli_find_collection(const kin_collections *all, const
 
 /* Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one ends the process. */
 void cli_catch_signals(void);
+/* What to call a store in messages: an address without its password. */
+const char *cli_store_name(const char *store);
 /* The signal that came, or 0. */
 int cli_signal(void);
 

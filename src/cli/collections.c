@@ -9,6 +9,7 @@
 typedef struct collections_options {
   cli_common common;
   const char *store, *drop;
+  kin_elastic_options elastic;
 } collections_options;
 
 static const char *kind_of(const kin_collection_info *c) {
@@ -95,7 +96,7 @@ static int drop(const collections_options *o, kin_store *store, const kin_collec
   const kin_collection_info *c = cli_find_collection(all, o->drop);
   kin_error err;
   if (!c) {
-    cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", o->store, o->drop);
+    cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", cli_store_name(o->store), o->drop);
     return CLI_FAILED;
   }
   if (kin_store_drop_collection(store, c->id, &err) != KIN_OK) return cli_failed(&err);
@@ -114,9 +115,9 @@ static int show(const collections_options *o) {
   kin_collections *all = NULL;
   kin_error err;
   int status = cli_open_context(&o->common, &session);
-  if (status == CLI_OK &&
-      (kin_store_open(session.context, o->store, o->drop ? KIN_STORE_WRITE : KIN_STORE_READ, &store, &err) != KIN_OK ||
-       kin_store_collections(store, &all, &err) != KIN_OK))
+  if (status == CLI_OK && (kin_store_open_with(session.context, o->store, o->drop ? KIN_STORE_WRITE : KIN_STORE_READ,
+                                               &o->elastic, &store, &err) != KIN_OK ||
+                           kin_store_collections(store, &all, &err) != KIN_OK))
     status = cli_failed(&err);
   if (status == CLI_OK) status = o->drop ? drop(o, store, all) : list(o, all);
   kin_collections_close(all);
@@ -129,6 +130,7 @@ static int run(const cli_command *command, int argc, char **argv) {
   collections_options o = {.store = "./kindred.db"};
   const cli_option options[] = {
       {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
+      CLI_ELASTIC_OPTIONS(o.elastic),
       {"drop", 0, CLI_TEXT, &o.drop, "MODEL",
        "drop this model's collection: a directory, a name, an\nid's first digits, or the collection's number"},
       CLI_COMMON_OPTIONS(o.common)};

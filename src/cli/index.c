@@ -15,6 +15,7 @@ typedef struct index_options {
   bool follow, hidden, documents, fast_decode;
   int64_t since;
   size_t batch;
+  kin_elastic_options elastic;
 } index_options;
 
 typedef struct job {
@@ -48,7 +49,8 @@ static void on_failure(void *user, const char *path, kin_status status, const ch
 
 static int open_store(job *j) {
   kin_error err;
-  kin_status status = kin_store_open(j->session.context, j->options->store, KIN_STORE_WRITE, &j->store, &err);
+  kin_status status = kin_store_open_with(j->session.context, j->options->store, KIN_STORE_WRITE, &j->options->elastic,
+                                          &j->store, &err);
   return status == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
@@ -65,7 +67,7 @@ static int find_remembered(job *j) {
 
 /* An existing store tells which model to use; a new one is made only when the model could be opened. */
 static int open_all(const cli_command *command, job *j) {
-  bool exists = access(j->options->store, F_OK) == 0;
+  bool exists = strstr(j->options->store, "://") || access(j->options->store, F_OK) == 0;
   int status = cli_open_context(&j->options->common, &j->session);
   if (status == CLI_OK && j->options->text_model) {
     j->text.context = j->session.context;
@@ -96,7 +98,8 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
                             (json_int_t)p->failed, "seconds", seconds);
     if (out && o->captions) json_object_set_new(out, "captions", json_integer((json_int_t)j->captioned));
     if (out && o->metadata) json_object_set_new(out, "metadata", json_integer((json_int_t)j->described.items));
-    if (out && !(kin_json_set_text(out, "store", o->store) && kin_json_set_text(out, "model", j->model_dir))) {
+    if (out &&
+        !(kin_json_set_text(out, "store", cli_store_name(o->store)) && kin_json_set_text(out, "model", j->model_dir))) {
       json_decref(out);
       out = NULL;
     }
@@ -119,7 +122,7 @@ static int print_summary(const job *j, const kin_index_progress *p, double secon
   if (p->done && seconds > 0)
     printf(", %.1f %s/s", (double)p->done / seconds, content_of(j) == KIN_CONTENT_PICTURES ? "photos" : "files");
   printf(" (");
-  cli_put_text(o->store);
+  cli_put_text(cli_store_name(o->store));
   printf(")\n");
   return CLI_OK;
 }
@@ -213,7 +216,9 @@ static int run(const cli_command *command, int argc, char **argv) {
     return cli_command_index_optimize.run(&cli_command_index_optimize, argc - 1, argv + 1);
   index_options o = {.store = "./kindred.db"};
   const cli_option options[] = {
-      {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db)"},
+      {"store", 's', CLI_TEXT, &o.store, "FILE",
+       "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},
+      CLI_ELASTIC_OPTIONS(o.elastic),
       {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
        "a model for text queries, whose vectors share the\nspace of --model's; the store remembers it"},
       {"documents", 0, CLI_FLAG, &o.documents, NULL, "take text files too, with a model that has both towers"},
@@ -262,5 +267,6 @@ const cli_command cli_command_index = {
                 "  kindred index ~/Photos --exclude '*.gif' --exclude '*/Trash/*'\n"
                 "  kindred index --model minilm ~/notes\n"
                 "  kindred index ~/Photos --metadata ratings.csv     # path,rating,place\n"
+                "  kindred index --store elasticsearch://127.0.0.1:9200/photos ~/Photos\n"
                 "  kindred index -q --since 2d ~/Photos              # from cron\n",
     .run = run};

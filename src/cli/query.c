@@ -30,11 +30,11 @@ int cli_query_open(cli_query *q, const cli_query_options *o) {
   if (status != CLI_OK) return status;
   q->text.context = q->session.context;
   q->text.precision = q->session.precision;
-  if (kin_store_open(q->session.context, o->store, KIN_STORE_READ, &q->store, &err) != KIN_OK ||
+  if (kin_store_open_with(q->session.context, o->store, KIN_STORE_READ, &o->elastic, &q->store, &err) != KIN_OK ||
       kin_store_get_stats(q->store, &q->stats, &err) != KIN_OK)
     return cli_failed(&err);
   if (q->stats.items) return CLI_OK;
-  cli_error("%s is empty: put files in with 'kindred index PATH'", o->store);
+  cli_error("%s is empty: put files in with 'kindred index PATH'", cli_store_name(o->store));
   return CLI_FAILED;
 }
 

@@ -13,38 +13,48 @@ typedef struct cli_query_options {
   double min_score; /* NaN: none */
   double diversity;
   bool fast_decode;
+  kin_elastic_options elastic;
 } cli_query_options;
 
 #define CLI_QUERY_DEFAULTS \
   { .store = "./kindred.db", .count = 10, .min_score = NAN, .ann = "auto" }
 
-#define CLI_QUERY_OPTIONS(o)                                                                                       \
-  {"count", 'n', CLI_COUNT, &(o).count, "N", "results at most (default: 10)"},                                     \
-      {"offset", 0, CLI_COUNT, &(o).offset, "N", "leave out the first N"},                                         \
-      {"min-score", 0, CLI_NUMBER, &(o).min_score, "X", "only results with at least this score"},                  \
-      {"where",                                                                                                    \
-       'w',                                                                                                        \
-       CLI_TEXT,                                                                                                   \
-       &(o).where,                                                                                                 \
-       "FILTER",                                                                                                   \
-       "only files that fit: \"width > 1000\",\n\"path glob '2023/*'\", \"mtime >= '2024-05-01'\",\n"              \
-       "\"meta.camera = 'X100'\"; with and, or, not"},                                                             \
-      {"group", 0, CLI_TEXT, &(o).group, "WHAT", "one result a file or folder (file, folder)"},                    \
-      {"per-group", 0, CLI_COUNT, &(o).per_group, "N", "N of them instead"},                                       \
-      {"diversity", 0, CLI_NUMBER, &(o).diversity, "X", "avoid results like those before: 0 (off) to 1"},          \
-      {"pool", 0, CLI_COUNT, &(o).pool, "N", "first results that --diversity reorders (default: 100)"},            \
-      {"ann",                                                                                                      \
-       0,                                                                                                          \
-       CLI_TEXT,                                                                                                   \
-       &(o).ann,                                                                                                   \
-       "WHICH",                                                                                                    \
-       "auto: by the approximate index, if one was made (see\n'kindred index optimize'; default); off: exactly;\n" \
-       "HNSW32, ...: by this one"},                                                                                \
-      {"probes", 0, CLI_COUNT, &(o).probes, "N", "lists of an IVF index to look into"},                            \
-      {"ef", 0, CLI_COUNT, &(o).ef, "N", "candidates that an HNSW index keeps"},                                   \
-      CLI_FAST_DECODE_OPTION(&(o).fast_decode), {                                                                  \
-    "store", 's', CLI_TEXT, &(o).store, "FILE", "the store (default: ./kindred.db)"                                \
-  }
+#define CLI_QUERY_OPTIONS(o)                                                                                            \
+  {"count", 'n', CLI_COUNT, &(o).count, "N", "results at most (default: 10)"},                                          \
+      {"offset", 0, CLI_COUNT, &(o).offset, "N", "leave out the first N"},                                              \
+      {"min-score", 0, CLI_NUMBER, &(o).min_score, "X", "only results with at least this score"},                       \
+      {"where",                                                                                                         \
+       'w',                                                                                                             \
+       CLI_TEXT,                                                                                                        \
+       &(o).where,                                                                                                      \
+       "FILTER",                                                                                                        \
+       "only files that fit: \"width > 1000\",\n\"path glob '2023/*'\", \"mtime >= '2024-05-01'\",\n"                   \
+       "\"meta.camera = 'X100'\"; with and, or, not"},                                                                  \
+      {"group", 0, CLI_TEXT, &(o).group, "WHAT", "one result a file or folder (file, folder)"},                         \
+      {"per-group", 0, CLI_COUNT, &(o).per_group, "N", "N of them instead"},                                            \
+      {"diversity", 0, CLI_NUMBER, &(o).diversity, "X", "avoid results like those before: 0 (off) to 1"},               \
+      {"pool", 0, CLI_COUNT, &(o).pool, "N", "first results that --diversity reorders (default: 100)"},                 \
+      {"ann",                                                                                                           \
+       0,                                                                                                               \
+       CLI_TEXT,                                                                                                        \
+       &(o).ann,                                                                                                        \
+       "WHICH",                                                                                                         \
+       "auto: by the approximate index, if one was made (see\n'kindred index optimize'; default); off: exactly;\n"      \
+       "HNSW32, ...: by this one"},                                                                                     \
+      {"probes", 0, CLI_COUNT, &(o).probes, "N", "lists of an IVF index to look into"},                                 \
+      {"ef", 0, CLI_COUNT, &(o).ef, "N", "candidates that an HNSW index keeps"},                                        \
+      CLI_FAST_DECODE_OPTION(&(o).fast_decode),                                                                         \
+      {"store",    's',    CLI_TEXT,                                                                                    \
+       &(o).store, "FILE", "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},                   \
+      {"candidates", 0,                                                                                                 \
+       CLI_COUNT,    &(o).elastic.candidates,                                                                           \
+       "N",          "vectors that each shard of Elasticsearch looks at\n(default: 100, or twice the results)"},        \
+      {"vector-field", 0,                                                                                               \
+       CLI_TEXT,       &(o).elastic.vector_field,                                                                       \
+       "NAME",         "search an index that others made: its vectors, ..."},                                           \
+      {"text-field", 0, CLI_TEXT, &(o).elastic.text_field, "NAME", "... its texts, to search words in and show, ..."},  \
+      {"id-field", 0, CLI_TEXT, &(o).elastic.id_field, "NAME", "... and what its documents are called (default: _id)"}, \
+      CLI_ELASTIC_OPTIONS((o).elastic)
 
 #define CLI_STRATEGY_OPTION(o) \
   { "strategy", 0, CLI_TEXT, &(o).strategy, "HOW", "sum: like all of what is given (default); best: like\nany of it" }

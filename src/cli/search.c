@@ -20,14 +20,15 @@ static void remember_text_model(const cli_query *q, const search_options *o) {
   kin_store *store = NULL;
   kin_error err;
   kin_collection_wish wish = {.model_id = q->stats.model_id};
-  kin_status status = kin_store_open(q->session.context, o->query.store, KIN_STORE_WRITE, &store, &err);
+  kin_status status =
+      kin_store_open_with(q->session.context, o->query.store, KIN_STORE_WRITE, &o->query.elastic, &store, &err);
   if (status == KIN_OK) status = kin_store_select(store, &wish, &err);
   if (status == KIN_OK) status = kin_store_set_text_model(store, q->text.model, &err);
   kin_store_close(store);
   if (status != KIN_OK)
     cli_error("the text model isn't remembered: %s", err.message);
   else if (!o->query.common.quiet)
-    cli_error("%s remembers %s for text queries", o->query.store, o->text_model);
+    cli_error("%s remembers %s for text queries", cli_store_name(o->query.store), o->text_model);
 }
 
 /* The weight of each of `n` examples that weigh `total` together. */

@@ -72,6 +72,11 @@ void cli_session_close(cli_session *session) {
   kin_context_close(session->context);
 }
 
+const char *cli_store_name(const char *store) {
+  const char *at = strstr(store, "://") ? strrchr(store, '@') : NULL;
+  return at ? at + 1 : store;
+}
+
 static volatile sig_atomic_t caught;
 
 static void note_signal(int number) {

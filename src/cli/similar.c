@@ -12,7 +12,8 @@ static int similar(const cli_command *command, const cli_query_options *o, const
   if (status == CLI_OK) status = cli_query_choose(command, &q, NULL, false, false);
   if (status == CLI_OK) status = cli_query_find_item(&q, operands->items[0], &id);
   if (status == CLI_OK && !id) {
-    cli_error("%s: isn't in %s; with files that aren't, use 'kindred search --image'", operands->items[0], o->store);
+    cli_error("%s: isn't in %s; with files that aren't, use 'kindred search --image'", operands->items[0],
+              cli_store_name(o->store));
     status = CLI_FAILED;
   }
   if (status == CLI_OK) status = cli_query_add_item(&q, id, 1);

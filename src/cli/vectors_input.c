@@ -91,7 +91,7 @@ static int read_collection(cli_gather *g, kin_store *store, const char *path) {
   if (read == KIN_ERR_CANCELLED && !cli_signal()) return cli_gather_out_of_memory(g);
   if (read != KIN_OK) return cli_failed(&err);
   if (v->set.n == 0) {
-    cli_error("%s is empty: put files in with 'kindred index PATH'", path);
+    cli_error("%s is empty: put files in with 'kindred index PATH'", cli_store_name(path));
     return CLI_FAILED;
   }
   v->model_name = strdup(stats.model_path);
@@ -105,7 +105,8 @@ static int read_store(cli_gather *g) {
   const char *path = g->options->store ? g->options->store : "./kindred.db";
   kin_store *store = NULL;
   kin_error err;
-  if (kin_store_open(g->out->session.context, path, KIN_STORE_READ, &store, &err) != KIN_OK) return cli_failed(&err);
+  if (kin_store_open_with(g->out->session.context, path, KIN_STORE_READ, &g->options->elastic, &store, &err) != KIN_OK)
+    return cli_failed(&err);
   int status = read_collection(g, store, path);
   kin_store_close(store);
   return status;

@@ -23,6 +23,7 @@ typedef struct cli_vectors_options {
   cli_list exclude;
   bool follow, hidden;
   bool files_only; /* of folders find the files, pictures and documents, and embed none: there are no vectors */
+  kin_elastic_options elastic;
 } cli_vectors_options;
 
 #define CLI_VECTORS_OPTIONS(v)                                                                                       \
@@ -33,9 +34,9 @@ typedef struct cli_vectors_options {
        &(v).labels,   "WHERE", "known classes: \"folders\", or a file with a line for\neach item"},                  \
       {"exclude",    'x',    CLI_LIST,                                                                               \
        &(v).exclude, "GLOB", "leave out matching names or paths in folders;\nmay be given again"},                   \
-      {"follow", 'L', CLI_FLAG, &(v).follow, NULL, "follow symbolic links in folders"}, {                            \
-    "hidden", 0, CLI_FLAG, &(v).hidden, NULL, "take hidden files and folders too"                                    \
-  }
+      {"follow", 'L', CLI_FLAG, &(v).follow, NULL, "follow symbolic links in folders"},                              \
+      {"hidden", 0, CLI_FLAG, &(v).hidden, NULL, "take hidden files and folders too"},                               \
+      CLI_ELASTIC_OPTIONS((v).elastic)
 
 /* For a command's usage and details. */
 #define CLI_VECTORS_USAGE "[OPTION]... PATH... | FILE.npy | --store FILE | --texts FILE"

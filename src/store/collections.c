@@ -1,7 +1,7 @@
 /* The collections of a store: listing, choosing, making and dropping them, and their text models. */
 #include "index/ann.h"
 #include "model/model.h"
-#include "store/store.h"
+#include "store/elastic.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -44,6 +44,7 @@ kin_status kin_collections_read(kin_store *store, int64_t only, kin_collection *
   size_t capacity = 0;
   *out = NULL;
   *n_out = 0;
+  if (store->remote) return kin_remote_read_collections(store, out, n_out, err);
   kin_status status = kin_sql_bind(store, KIN_SQL_READ_COLLECTIONS, &s, err, "i", only);
   if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
   while (status == KIN_OK && row) {
@@ -66,6 +67,7 @@ static kin_status count_vectors(kin_store *store, int64_t id, size_t *items, siz
   sqlite3_stmt *s;
   bool row;
   *items = *vectors = 0;
+  if (store->remote) return kin_remote_count(store, items, vectors, err);
   kin_status status = kin_sql_bind(store, KIN_SQL_COUNT_VECTORS, &s, err, "i", id);
   if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
   if (status != KIN_OK || !row) return status;
@@ -78,6 +80,8 @@ static kin_status count_vectors(kin_store *store, int64_t id, size_t *items, siz
 static kin_status count_items(kin_store *store, size_t *out, kin_error *err) {
   sqlite3_stmt *s;
   bool row;
+  *out = 0;
+  if (store->remote) return KIN_OK; /* its items are the collection's */
   kin_status status = kin_sql_bind(store, KIN_SQL_COUNT_ITEMS, &s, err, "");
   if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
   if (status != KIN_OK || !row) return status;
@@ -130,6 +134,7 @@ static kin_status describe(kin_store *store, const kin_collection *c, kin_collec
   memcpy(out->text_model_id, c->text_model_id, sizeof out->text_model_id);
   snprintf(out->model_path, sizeof out->model_path, "%s", c->model_path);
   snprintf(out->text_model_path, sizeof out->text_model_path, "%s", c->text_model_path ? c->text_model_path : "");
+  if (store->remote) return count_vectors(store, c->id, &out->items, &out->vectors, err);
   out->bytes = kin_vectors_bytes_of(c->dim, c->rows);
   kin_ann_head ann;
   kin_vectors_key key = kin_store_vectors_key(store, c);
@@ -215,7 +220,8 @@ static kin_status check_text_model(const kin_store *store, const kin_collection 
 }
 
 static bool fits(const kin_store *store, const kin_collection *c, const kin_collection_wish *wish) {
-  if (wish->model_id && strcmp(wish->model_id, c->model_id) != 0) return false;
+  bool known = *c->model_id; /* which model made it; else what the caller says is believed */
+  if (wish->model_id && known && strcmp(wish->model_id, c->model_id) != 0) return false;
   if (wish->text_model && check_text_model(store, c, wish->text_model, NULL) != KIN_OK) return false;
   if (wish->image && !c->image) return false;
   return !wish->text || c->text || *c->text_model_id || wish->text_model;
@@ -275,7 +281,8 @@ kin_status kin_store_check_model(kin_store *store, const kin_model *model, bool 
   const kin_collection *c = &store->collection;
   kin_model_info info;
   kin_model_get_info(model, &info);
-  if (strcmp(info.id, c->model_id) == 0 || (text && strcmp(info.id, c->text_model_id) == 0)) return KIN_OK;
+  if (!*c->model_id || strcmp(info.id, c->model_id) == 0 || (text && strcmp(info.id, c->text_model_id) == 0))
+    return KIN_OK;
   return kin_fail(err, KIN_ERR_MISMATCH, "%s: was made with another model than %s: it needs %s (id %.12s)", store->path,
                   kin_model_dir(model), c->model_path, c->model_id);
 }
@@ -301,7 +308,10 @@ kin_status kin_store_set_text_model(kin_store *store, const kin_model *model, ki
   const char *id = model && !own ? info.id : NULL;
   char *path = id ? realpath(kin_model_dir(model), NULL) : NULL;
   if (id && !path) return kin_fail_errno(err, errno, "can't find the directory %s", kin_model_dir(model));
-  status = kin_sql_run(store, KIN_SQL_SET_TEXT_MODEL, err, "iss", store->collection.id, id, path);
+  if (store->remote)
+    status = kin_remote_set_text_model(store, id, path, err);
+  else
+    status = kin_sql_run(store, KIN_SQL_SET_TEXT_MODEL, err, "iss", store->collection.id, id, path);
   free(path);
   return status == KIN_OK ? need_chosen(store, err) : status;
 }
@@ -364,6 +374,10 @@ kin_status kin_collection_open(kin_store *store, const kin_store_encoder *e, con
   kin_collection future = {
       .model_path = (char *)e->model_path, .dim = e->dim, .image = e->has_image, .text = e->has_text};
   kin_status status = text_model ? check_text_model(store, &future, text_model, err) : KIN_OK;
+  if (status == KIN_OK && store->remote) {
+    status = kin_remote_open_collection(store, e, err);
+    return status == KIN_OK && text_model ? kin_store_set_text_model(store, text_model, err) : status;
+  }
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
   if (status == KIN_OK) status = find_collection(store, e->model_id, &id, err);
   if (status == KIN_OK && !id)
@@ -382,6 +396,7 @@ kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *er
   kin_collection *found = NULL;
   size_t n = 0;
   kin_status status = need_writable(store, err);
+  if (status == KIN_OK && store->remote && id == 1) return kin_remote_drop_collection(store, err);
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
   if (status == KIN_OK && id > 0) status = kin_collections_read(store, id, &found, &n, err);
   if (status == KIN_OK && !n)
@@ -411,6 +426,8 @@ kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *opti
   if (!options) options = &none;
   kin_index_build build = {options->ann, options->on_progress, options->user};
   kin_status status = need_writable(store, err);
+  if (status == KIN_OK && store->remote)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: Elasticsearch looks after its own indexes", store->path);
   if (status == KIN_OK) status = need_chosen(store, err);
   if (status != KIN_OK) return status;
   if (!options->ann || strcmp(options->ann, "auto") == 0)

@@ -3,6 +3,7 @@
 
 #include "index/fusion.h"
 #include "kernel/kernel.h"
+#include "store/elastic.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -226,7 +227,7 @@ static kin_status check_query(const kin_query *q, kin_error *err) {
 
 kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **out, kin_error *err) {
   *out = NULL;
-  kin_find f = {.store = store, .finder = &kin_sql_finder, .query = query};
+  kin_find f = {.store = store, .finder = store->remote ? &kin_remote_finder : &kin_sql_finder, .query = query};
   kin_status status = check_query(query, err);
   if (status == KIN_OK && query->where) status = kin_filter_parse(query->where, &f.filter, err);
   if (status != KIN_OK) return status;

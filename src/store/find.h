@@ -41,6 +41,9 @@ struct kin_finder {
 /* The one of a store in SQLite. */
 extern const kin_finder kin_sql_finder;
 
+/* Whether the query's vectors can be compared with the chosen collection's; an empty store takes any. */
+kin_status kin_find_check_dim(kin_store *store, const kin_query *query, kin_error *err);
+
 /* ---- rank.c */
 
 /* The best matches of a query. Any number of them is the beginning of any larger number. */

@@ -1,12 +1,12 @@
 /* Finding in a store in SQLite: the index searches, SQLite tells which rows may be found and whose they are. */
+#include "store/elastic.h"
 #include "store/find.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether vectors of `dim` floats can be compared with the chosen collection's; an empty store takes any. */
-static kin_status check_dim(kin_store *store, const kin_query *q, kin_error *err) {
+kin_status kin_find_check_dim(kin_store *store, const kin_query *q, kin_error *err) {
   const kin_collection *c = &store->collection;
   if (!c->id && store->n_collections) return kin_collections_fail(store, "name the model to search with", err);
   if (!c->id) return KIN_OK;
@@ -71,7 +71,7 @@ static kin_status choose_rows(kin_find *f, kin_error *err) {
 
 static kin_status begin(kin_find *f, kin_error *err) {
   kin_status status = kin_store_begin_read(f->store, err);
-  if (status == KIN_OK) status = check_dim(f->store, f->query, err);
+  if (status == KIN_OK) status = kin_find_check_dim(f->store, f->query, err);
   if (status != KIN_OK || !f->store->index) return status;
   kin_index_stats stats;
   kin_index_statistics(f->store->index, &stats);
@@ -146,16 +146,20 @@ static kin_status fill(kin_find *f, const kin_match *match, kin_hit *hit, kin_er
 
 const kin_finder kin_sql_finder = {begin, end, search, kin_words_search, read_vectors, read_item, fill};
 
+kin_status kin_store_item_path(const char *path, char **out, kin_error *err) {
+  if (!*path) return kin_fail(err, KIN_ERR_ARGUMENT, "the path of the item is empty");
+  kin_status status = kin_store_absolute_path(path, out, err);
+  if (status != KIN_ERR_IO || *path != '/') return status;
+  *out = kin_strdup(path); /* even its folder is gone */
+  return *out ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", path);
+}
+
 kin_status kin_store_find_item(kin_store *store, const char *path, int64_t *out, kin_error *err) {
+  if (store->remote) return kin_remote_find_item(store, path, out, err);
   char *absolute = NULL;
   sqlite3_stmt *s;
   bool row;
-  if (!*path) return kin_fail(err, KIN_ERR_ARGUMENT, "the path of the item is empty");
-  kin_status status = kin_store_absolute_path(path, &absolute, err);
-  if (status == KIN_ERR_IO && *path == '/') { /* even its folder is gone */
-    absolute = kin_strdup(path);
-    status = absolute ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", path);
-  }
+  kin_status status = kin_store_item_path(path, &absolute, err);
   if (status == KIN_OK) status = kin_sql_bind(store, KIN_SQL_FIND_ITEM, &s, err, "s", absolute);
   if (status == KIN_OK) status = kin_sql_step(store, s, &row, err);
   if (status == KIN_OK && row) {

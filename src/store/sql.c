@@ -427,6 +427,7 @@ void kin_sql_close(kin_store *store) {
 }
 
 kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_error *err) {
+  if (store->remote) return KIN_OK;
   switch (what) {
   case KIN_SQL_BEGIN_READ:
     return execute(store, "BEGIN", "reading the store", err);
@@ -439,6 +440,7 @@ kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_erro
 }
 
 void kin_sql_rollback(kin_store *store) {
+  if (store->remote) return;
   for (size_t i = 0; i < KIN_SQL_COUNT; i++)
     if (store->statements[i]) sqlite3_reset(store->statements[i]);
   if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -461,6 +463,8 @@ kin_status kin_sql_clear_seen(kin_store *store, kin_error *err) {
 
 static kin_status bind_all(kin_store *store, kin_sql which, sqlite3_stmt **out, kin_error *err, const char *types,
                            va_list args) {
+  if (store->remote)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: an index of Elasticsearch can't do that", store->path);
   sqlite3_stmt **s = &store->statements[which];
   int rc = SQLITE_OK;
   if (!*s) rc = sqlite3_prepare_v3(store->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL);

@@ -1,5 +1,6 @@
 /* Opening and closing a store, and following what others commit. */
-#include "store/store.h"
+#include "elastic/elastic.h"
+#include "store/elastic.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -65,6 +66,11 @@ static kin_status open_files(kin_store *store, const char *path, kin_error *err)
 
 kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode mode, kin_store **out,
                           kin_error *err) {
+  return kin_store_open_with(context, path, mode, NULL, out, err);
+}
+
+kin_status kin_store_open_with(kin_context *context, const char *path, kin_store_mode mode,
+                               const kin_elastic_options *options, kin_store **out, kin_error *err) {
   *out = NULL;
   if (!path || !*path) return kin_fail(err, KIN_ERR_ARGUMENT, "the path of the store is empty");
   kin_store *store = calloc(1, sizeof *store);
@@ -72,7 +78,8 @@ kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode
   store->context = context;
   store->writable = mode == KIN_STORE_WRITE;
   store->lock = -1;
-  kin_status status = open_files(store, path, err);
+  kin_status status =
+      kin_elastic_is_address(path) ? kin_remote_open(store, path, options, err) : open_files(store, path, err);
   if (status != KIN_OK) {
     kin_store_close(store);
     return status;
@@ -84,6 +91,7 @@ kin_status kin_store_open(kin_context *context, const char *path, kin_store_mode
 void kin_store_close(kin_store *store) {
   if (!store) return;
   kin_index_close(store->index);
+  kin_remote_close(store->remote);
   kin_sql_close(store);
   kin_lock_release(store->lock);
   collection_free(&store->collection);
@@ -140,7 +148,8 @@ static kin_status take_collection(kin_store *store, kin_collection *c, kin_error
     kin_index_close(store->index);
     store->index = NULL;
   }
-  if (c->id && (!store->index || c->state != store->collection.state)) status = refresh_index(store, c, err);
+  if (c->id && !store->remote && (!store->index || c->state != store->collection.state))
+    status = refresh_index(store, c, err);
   if (status != KIN_OK) return status;
   collection_free(&store->collection);
   store->collection = *c;

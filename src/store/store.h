@@ -88,6 +88,7 @@ struct kin_store {
   size_t n_collections;      /* as of the last refresh, like the next two */
   kin_collection collection; /* the chosen one */
   kin_index *index;          /* of it; NULL without one */
+  struct kin_remote *remote; /* an index of Elasticsearch (elastic.h) in place of all that is in SQLite; else NULL */
 };
 
 /* What fills a collection: a model, or a test's stand-in for one. */
@@ -155,6 +156,8 @@ kin_status kin_store_begin_read(kin_store *store, kin_error *err);
 kin_vectors_key kin_store_vectors_key(const kin_store *store, const kin_collection *collection);
 /* The absolute path, without symbolic links, of a file that need not exist; its folder must. Free with free(). */
 kin_status kin_store_absolute_path(const char *path, char **out, kin_error *err);
+/* The same of an item's file, of which not even the folder need exist. */
+kin_status kin_store_item_path(const char *path, char **out, kin_error *err);
 /* The (first) vector of item `id` in the chosen collection, as stored, into out[dim]. KIN_ERR_NOT_FOUND. */
 kin_status kin_store_read_vector(kin_store *store, int64_t id, float *out, kin_error *err);
 

@@ -43,11 +43,17 @@ class Search(CommandTest):
             path.write_bytes(png(i // 2, 40 + i, 36)) # pairs alike
         test = cls("run_kindred")
         test.folder = cls.room
-        test.run_kindred("index", "-q", "-m", cls.clip, "photos")
+        cls.store = cls.make_store()
+        test.run_kindred("index", "-q", "-m", cls.clip, "--store", cls.store, "photos")
         test.run_kindred("embed", "-q", "-m", cls.clip, "-o", "photos.npy", *[f"photos/{n}" for n in cls.names])
         cls.vectors = {n: unit(v) for n, v in zip(cls.names, read_npy(cls.room / "photos.npy"))}
-        hits = json.loads(test.run_kindred("search", "x", "-n", 100, "--json").out)["results"]
+        hits = json.loads(test.run_kindred("search", "x", "-n", 100, "--json", "--store", cls.store).out)["results"]
         cls.ids = {"/".join(h["path"].split("/")[-2:]): h["id"] for h in hits}
+
+    @classmethod
+    def make_store(cls):
+        """Where the vectors are; other kinds of store pass the same tests."""
+        return cls.room / "kindred.db"
 
     def setUp(self):
         super().setUp()
@@ -61,7 +67,7 @@ class Search(CommandTest):
 
     def ask(self, *args):
         """[(name, score)] of the results."""
-        hits = json.loads(self.run_kindred(*args, "--json", "--store", self.room / "kindred.db").out)["results"]
+        hits = json.loads(self.run_kindred(*args, "--json", "--store", self.store).out)["results"]
         for hit in hits:
             self.assertEqual(hit["id"], self.ids["/".join(hit["path"].split("/")[-2:])])
         return [("/".join(hit["path"].split("/")[-2:]), hit["score"]) for hit in hits]
@@ -104,7 +110,7 @@ class Search(CommandTest):
         ranked = self.expect(cat, 36)
         self.assert_same(self.ask("search", "a cat", "--offset", 30), ranked[30:])
         self.assertEqual(self.ask("search", "a cat", "--offset", 36), [])
-        out = self.run_kindred("search", "a cat", "--offset", 30, "-n", 2, "--store", self.room / "kindred.db").out
+        out = self.run_kindred("search", "a cat", "--offset", 30, "-n", 2, "--store", self.store).out
         self.assertRegex(out, r"\A  31  +-?0\.\d{4}  /.*\n  32  +-?0\.\d{4}  /.*\n\Z")
         least = (ranked[11][1] + ranked[12][1]) / 2
         if ranked[11][1] - ranked[12][1] > 1e-4:
@@ -120,7 +126,7 @@ class Search(CommandTest):
                  "kind = picture and meta.camera is null": lambda n: True}
         for where, among in cases.items():
             self.assert_same(self.ask("search", "a cat", "-n", 36, "--where", where), self.expect(cat, 36, among))
-        result = self.run_kindred("search", "a cat", "-w", "widht > 3", "--store", self.room / "kindred.db", status=1)
+        result = self.run_kindred("search", "a cat", "-w", "widht > 3", "--store", self.store, status=1)
         self.assertIn("filter, column 1: at widht: expected a field (id, path,", result.err)
 
     def test_groups(self):
@@ -159,9 +165,8 @@ class Search(CommandTest):
                              self.expect(mean([first, self.vectors["a/3.png"]]), without=["b/7.png", "a/3.png"]))
         finally:
             os.rename(away, self.clip)
-        store = self.room / "kindred.db"
-        self.assertIn("no item 999 in", self.run_kindred("similar", 999, "--store", store, status=1).err)
-        self.assertIn("kindred search --image", self.run_kindred("similar", "photos/a/0.png", "--store", store,
+        self.assertIn("no item 999 in", self.run_kindred("similar", 999, "--store", self.store, status=1).err)
+        self.assertIn("kindred search --image", self.run_kindred("similar", "photos/a/0.png", "--store", self.store,
                                                                  status=1).err)
 
     def test_recommend(self):
@@ -199,7 +204,7 @@ class Search(CommandTest):
                  ("recommend", "3"): "liked or not?"}
         for args, message in cases.items():
             self.assertIn(message, self.run_kindred(*args, status=2).err)
-        store = ("--store", self.room / "kindred.db")
+        store = ("--store", self.store)
         self.assertIn("cancel each other out", self.run_kindred("search", "a cat", "--not", "a cat", "--not-weight", 1,
                                                                 *store, status=1).err)
         self.assertIn("best of what is liked", self.run_kindred("search", "--not", "a cat", "--strategy", "best",

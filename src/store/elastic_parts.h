@@ -1,0 +1,106 @@
+/* The inside of a store that is an index of Elasticsearch. A document of it is a vector: a picture, or a passage of a
+ * document with number `ordinal`. What is known of the file stands in the one with ordinal 0, which of a document's is
+ * written last: where that is missing, the file isn't known. */
+#ifndef KIN_STORE_ELASTIC_PARTS_H
+#define KIN_STORE_ELASTIC_PARTS_H
+
+#include "elastic/elastic.h"
+#include "store/elastic.h"
+#include "store/find.h"
+#include "store/update.h"
+
+enum { KIN_ELASTIC_MOST_HITS = 10000, KIN_ELASTIC_PAGE = 500 };
+
+/* A file's document with ordinal 0 while its parts come in. */
+typedef struct kin_elastic_open_item {
+  int64_t item;
+  char *path;
+  json_t *fields; /* without the vector */
+  float *vector;  /* NULL: only fields change */
+  bool exists;    /* what is known of it stays unless `fields` change it */
+  bool counts;    /* embedded in this run */
+} kin_elastic_open_item;
+
+/* A line or two of a bulk request. */
+typedef struct kin_elastic_operation {
+  int64_t item;
+  char *path, *text;
+  size_t size;
+  bool counts;
+} kin_elastic_operation;
+
+/* Of a run of indexing: what isn't sent yet. */
+typedef struct kin_elastic_run {
+  kin_elastic_open_item *items;
+  size_t n_items, items_capacity;
+  kin_elastic_operation *operations;
+  size_t n, capacity, bytes;
+  double since; /* the first of them came */
+  json_t *page; /* of next_unseen: hits sorted by path ... */
+  size_t at;    /* ... the next of them ... */
+  char *to;     /* ... up to this path */
+} kin_elastic_run;
+
+struct kin_remote {
+  kin_elastic_address address;
+  kin_elastic *client;
+  kin_collection collection; /* as of the mapping; id 0: there is no index */
+  char *index;               /* behind the address's name, which may be an alias of it */
+  bool foreign;              /* others made it */
+  bool tokens;               /* texts are indexed as this library's own tokens */
+  size_t candidates;
+  char *vector_field, *text_field, *id_field; /* of a foreign index */
+  json_t *hits;                               /* of the query at work: by what kin_remote_name gives */
+  json_t *names;                              /* of a foreign index: _id by id, as text */
+  kin_elastic_run run;
+};
+
+/* ---- elastic_document.c: what documents look like, and requests that several need */
+
+/* The id of the file at `path`: from its hash, so that every process gives the same. */
+int64_t kin_remote_item_of(const char *path);
+/* The _id of a document; `out` has room for 48. */
+void kin_remote_name(int64_t item, uint64_t ordinal, char out[48]);
+/* The path in a document's _source, in new memory; NULL: there is none, or no memory. */
+char *kin_remote_path(const json_t *source);
+/* The words of a text, or of a path's names, with blanks between, as they are indexed; NULL: out of memory. */
+json_t *kin_remote_words_of(const char *text, bool path);
+/* POST to the index; `call` is "_search" and so on; the body is released. */
+kin_status kin_remote_post(kin_store *store, const char *call, json_t *body, json_t **answer, kin_error *err);
+/* hits.hits of an answer; NULL: it has none. */
+json_t *kin_remote_hits(const json_t *answer);
+/* The vector of a hit with "fields". False: it isn't there. */
+bool kin_remote_vector(const kin_store *store, const json_t *hit, float *out, size_t dim);
+/* Visit all documents that pass `query` (released) in the order of path and ordinal; `source`: the fields to read
+ * (released; NULL: none), with `vectors` those too. */
+kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool vectors,
+                           kin_status (*visit)(void *user, const json_t *hit, kin_error *err), void *user,
+                           kin_error *err);
+
+/* ---- elastic_bulk.c: changes on their way */
+
+/* The open item of `c`, made if there is none. */
+kin_elastic_open_item *kin_remote_item(kin_update *u, const kin_candidate *c);
+/* Turn the open item into an operation. */
+kin_status kin_remote_close_item(kin_update *u, int64_t item, kin_error *err);
+/* Queue one more document, or the removal of one. */
+kin_status kin_remote_add(kin_update *u, int64_t item, const char *path, uint64_t ordinal, json_t *fields,
+                          const float *vector, bool counts, kin_error *err);
+kin_status kin_remote_remove(kin_update *u, int64_t item, const char *path, const char *name, kin_error *err);
+/* Take back what is queued of the item. */
+void kin_remote_forget(kin_store *store, int64_t item);
+bool kin_remote_is_queued(const kin_store *store, int64_t item);
+kin_status kin_remote_send(kin_update *u, kin_error *err);
+void kin_remote_clear(kin_elastic_run *run);
+
+/* ---- elastic_where.c */
+
+/* A filter as a query of Elasticsearch. KIN_ERR_UNSUPPORTED: a field that a foreign index doesn't have. */
+kin_status kin_remote_where(const kin_store *store, const kin_filter *filter, json_t **out, kin_error *err);
+
+/* ---- elastic_words.c */
+
+/* Words as a query; *out is NULL where there are none. */
+kin_status kin_remote_words(const kin_store *store, const char *text, json_t **out, kin_error *err);
+
+#endif

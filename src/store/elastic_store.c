@@ -1,0 +1,322 @@
+/* Opening an index, its mapping, and the collection that it holds. */
+#include "embed/path_json.h"
+#include "store/elastic_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define META "kindred" /* of the mapping's _meta */
+#define FORMAT 1
+
+static kin_status no_memory(const kin_store *store, kin_error *err) {
+  return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
+}
+
+kin_status kin_remote_cant(const kin_store *store, const char *what, kin_error *err) {
+  return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: %s", store->path, what);
+}
+
+/* --------------------------------------------------------------------- collection */
+
+static void collection_clear(kin_collection *c) {
+  free(c->model_path);
+  free(c->text_model_path);
+  free(c->vectors_path);
+  *c = (kin_collection){0};
+}
+
+static bool copy_collection(const kin_collection *from, kin_collection *to) {
+  *to = *from;
+  to->model_path = kin_strdup(from->model_path);
+  to->text_model_path = from->text_model_path ? kin_strdup(from->text_model_path) : NULL;
+  to->vectors_path = NULL;
+  return to->model_path && (to->text_model_path || !from->text_model_path);
+}
+
+static bool copy_member(const json_t *meta, const char *key, char *out, size_t size) {
+  const char *text = json_string_value(json_object_get(meta, key));
+  return text && snprintf(out, size, "%s", text) < (int)size;
+}
+
+/* A field by its name, in which dots lead into objects. */
+static const json_t *find_property(const json_t *properties, const char *name) {
+  size_t n = strcspn(name, ".");
+  char *first = strndup(name, n);
+  const json_t *field = first ? json_object_get(properties, first) : NULL;
+  free(first);
+  return field && name[n] ? find_property(json_object_get(field, "properties"), name + n + 1) : field;
+}
+
+static kin_status read_foreign(kin_store *store, const json_t *mapping, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  const json_t *field = find_property(json_object_get(mapping, "properties"), r->vector_field);
+  const char *type = json_string_value(json_object_get(field, "type"));
+  json_int_t dims = json_integer_value(json_object_get(field, "dims"));
+  if (!type || strcmp(type, "dense_vector") != 0 || dims < 1)
+    return kin_fail(err, KIN_ERR_MISMATCH, "%s: its field %s is no dense_vector", store->path, r->vector_field);
+  r->collection = (kin_collection){
+      .id = 1, .dim = (size_t)dims, .image = true, .text = true, .model_path = kin_strdup("a model that isn't known")};
+  return r->collection.model_path ? KIN_OK : no_memory(store, err);
+}
+
+static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  kin_collection *c = &r->collection;
+  char path[4096], analyzer[16];
+  json_int_t format = json_integer_value(json_object_get(meta, "format"));
+  if (!meta)
+    return kin_fail(err, KIN_ERR_MISMATCH,
+                    "%s: that index wasn't made by kindred; search it with --vector-field, or use another name",
+                    store->path);
+  if (format != FORMAT)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: the index has format %lld; this version reads format %d",
+                    store->path, (long long)format, FORMAT);
+  c->dim = (size_t)json_integer_value(json_object_get(meta, "dim"));
+  c->image = json_is_true(json_object_get(meta, "image"));
+  c->text = json_is_true(json_object_get(meta, "text"));
+  if (!c->dim || !copy_member(meta, "model_id", c->model_id, sizeof c->model_id) ||
+      !copy_member(meta, "model_path", path, sizeof path) || !copy_member(meta, "words", analyzer, sizeof analyzer))
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: the mapping's _meta is damaged", store->path);
+  c->id = 1;
+  c->model_path = kin_strdup(path);
+  r->tokens = strcmp(analyzer, "tokens") == 0;
+  if (copy_member(meta, "text_model_id", c->text_model_id, sizeof c->text_model_id) &&
+      copy_member(meta, "text_model_path", path, sizeof path))
+    c->text_model_path = kin_strdup(path);
+  return c->model_path && (c->text_model_path || !*c->text_model_id) ? KIN_OK : no_memory(store, err);
+}
+
+kin_status kin_remote_refresh(kin_store *store, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  json_t *answer = NULL;
+  char *path = kin_format("%s/_mapping", r->address.index);
+  kin_status status = path ? kin_elastic_call(r->client, "GET", path, NULL, true, &answer, err) : no_memory(store, err);
+  free(path);
+  if (status != KIN_OK) return status;
+  collection_clear(&r->collection);
+  free(r->index);
+  r->index = NULL;
+  void *index = json_object_iter(answer);
+  if (json_object_size(answer) > 1)
+    status = kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: is an alias of several indices", store->path);
+  if (status == KIN_OK && index) {
+    const json_t *mapping = json_object_get(json_object_iter_value(index), "mappings");
+    r->index = kin_strdup(json_object_iter_key(index));
+    if (!r->index)
+      status = no_memory(store, err);
+    else if (r->foreign)
+      status = read_foreign(store, mapping, err);
+    else
+      status = read_meta(store, json_object_get(json_object_get(mapping, "_meta"), META), err);
+  }
+  json_decref(answer);
+  return status;
+}
+
+kin_status kin_remote_read_collections(kin_store *store, kin_collection **out, size_t *n, kin_error *err) {
+  const kin_collection *c = &store->remote->collection;
+  *out = NULL;
+  *n = 0;
+  if (!c->id) return KIN_OK;
+  *out = calloc(1, sizeof **out);
+  if (!*out) return no_memory(store, err);
+  if (copy_collection(c, *out)) {
+    *n = 1;
+    return KIN_OK;
+  }
+  kin_collections_free(*out, 1);
+  *out = NULL;
+  return no_memory(store, err);
+}
+
+/* ------------------------------------------------------------------------ opening */
+
+static bool copy_option(const char *value, char **out) {
+  return !value || (*out = kin_strdup(value)) != NULL;
+}
+
+kin_status kin_remote_open(kin_store *store, const char *path, const kin_elastic_options *options, kin_error *err) {
+  static const kin_elastic_options defaults = {0};
+  const kin_elastic_options *o = options ? options : &defaults;
+  struct kin_remote *r = store->remote = calloc(1, sizeof *r);
+  if (!r) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a store");
+  kin_status status = kin_elastic_address_parse(path, &r->address, err);
+  if (status != KIN_OK) return status;
+  r->foreign = o->vector_field != NULL;
+  r->candidates = o->candidates;
+  store->path = kin_strdup(r->address.name);
+  if (!store->path || !copy_option(o->vector_field, &r->vector_field) || !copy_option(o->text_field, &r->text_field) ||
+      !copy_option(o->id_field, &r->id_field))
+    return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a store");
+  if (o->candidates > KIN_ELASTIC_MOST_HITS)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "%zu candidates: at most %d", o->candidates, KIN_ELASTIC_MOST_HITS);
+  if (!r->foreign && (o->text_field || o->id_field))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "%s: to search an index that others made, name its field of vectors too",
+                    store->path);
+  if (r->foreign && store->writable) return kin_remote_cant(store, "an index that others made is only searched", err);
+  status = kin_elastic_open(&r->address, o, &r->client, err);
+  if (status == KIN_OK) status = kin_remote_refresh(store, err);
+  if (status == KIN_OK && !r->collection.id && !store->writable)
+    status = kin_fail(err, KIN_ERR_NOT_FOUND, "%s: no such index; make it with kindred index", store->path);
+  if (status != KIN_OK) return status;
+  return kin_store_refresh(store, err);
+}
+
+void kin_remote_close(struct kin_remote *r) {
+  if (!r) return;
+  kin_remote_clear(&r->run);
+  kin_elastic_close(r->client);
+  kin_elastic_address_free(&r->address);
+  collection_clear(&r->collection);
+  json_decref(r->hits);
+  json_decref(r->names);
+  free(r->index);
+  free(r->vector_field);
+  free(r->text_field);
+  free(r->id_field);
+  free(r);
+}
+
+/* ------------------------------------------------------------------------- making */
+
+static json_t *meta_of(const kin_collection *c, bool tokens) {
+  json_t *meta = json_pack("{si ss sI sb sb ss}", "format", FORMAT, "model_id", c->model_id, "dim", (json_int_t)c->dim,
+                           "image", c->image, "text", c->text, "words", tokens ? "tokens" : "cjk");
+  bool ok = meta && kin_json_set_text(meta, "model_path", c->model_path);
+  if (ok && c->text_model_path)
+    ok = kin_json_set_text(meta, "text_model_path", c->text_model_path) &&
+         json_object_set_new(meta, "text_model_id", json_string(c->text_model_id)) == 0;
+  if (ok) return json_pack("{s{so}}", "_meta", META, meta);
+  json_decref(meta);
+  return NULL;
+}
+
+static bool set_type(json_t *properties, const char *names, const char *type, const char *analyzer, bool indexed) {
+  bool ok = true;
+  for (const char *name = names; ok && *name; name += strlen(name) + 1)
+    ok = json_object_set_new(properties, name,
+                             indexed ? json_pack("{ss ss*}", "type", type, "analyzer", analyzer)
+                                     : json_pack("{ss sb}", "type", type, "index", false)) == 0;
+  return ok;
+}
+
+static json_t *properties_of(const kin_collection *c, bool tokens) {
+  json_t *p = json_object();
+  const char *words = tokens ? "whitespace" : "cjk";
+  bool ok =
+      p && set_type(p, "path\0name\0folder\0kind\0sha256\0", "keyword", NULL, true) &&
+      set_type(p, "item\0size\0mtime_ns\0", "long", NULL, true) &&
+      set_type(p, "ordinal\0width\0height\0", "integer", NULL, true) &&
+      set_type(p, "name_words\0", "text", "whitespace", true) &&
+      set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", words, true) &&
+      (tokens ? set_type(p, "passage_words\0", "text", words, true) : set_type(p, "passage\0", "text", words, true)) &&
+      json_object_set_new(p, "meta",
+                          json_pack("{ss s{s{ss} s{ss} s{ss}}}", "type", "nested", "properties", "key", "type",
+                                    "keyword", "text", "type", "keyword", "number", "type", "double")) == 0 &&
+      json_object_set_new(p, "vector",
+                          json_pack("{ss sI sb ss s{ss}}", "type", "dense_vector", "dims", (json_int_t)c->dim, "index",
+                                    true, "similarity", "cosine", "index_options", "type", "int8_hnsw")) == 0;
+  if (ok) return p;
+  json_decref(p);
+  return NULL;
+}
+
+/* Whether the cluster has the analyser "cjk". */
+static kin_status ask_analyzer(kin_store *store, bool *out, kin_error *err) {
+  json_t *answer = NULL;
+  kin_error reason;
+  kin_status status = kin_elastic_call(store->remote->client, "POST", "_analyze",
+                                       json_pack("{ss ss}", "analyzer", "cjk", "text", "x"), false, &answer, &reason);
+  json_decref(answer);
+  *out = status == KIN_OK;
+  if (status == KIN_OK || status == KIN_ERR_UNSUPPORTED) return KIN_OK; /* a bad request: it doesn't know the name */
+  return kin_fail(err, status, "%s", reason.message);
+}
+
+static kin_status create(kin_store *store, const kin_collection *c, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  bool cjk;
+  json_t *answer = NULL;
+  kin_status status = ask_analyzer(store, &cjk, err);
+  if (status != KIN_OK) return status;
+  json_t *mapping = meta_of(c, !cjk), *properties = properties_of(c, !cjk);
+  char *path = kin_format("%s-000001", r->address.index);
+  json_t *body = NULL;
+  if (mapping && properties && path && json_object_set_new(mapping, "dynamic", json_false()) == 0 &&
+      json_object_set(mapping, "properties", properties) == 0)
+    body = json_pack("{sO s{s{}}}", "mappings", mapping, "aliases", r->address.index);
+  status = body ? kin_elastic_call(r->client, "PUT", path, body, false, &answer, err) : no_memory(store, err);
+  json_decref(answer);
+  json_decref(mapping);
+  json_decref(properties);
+  free(path);
+  if (status != KIN_OK) kin_prefix(err, status, "making the index");
+  return status;
+}
+
+kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder *e, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  kin_status status = kin_remote_refresh(store, err);
+  if (status == KIN_OK && !r->collection.id) {
+    kin_collection c = {.model_path = (char *)e->model_path, .dim = e->dim, .image = e->has_image, .text = e->has_text};
+    snprintf(c.model_id, sizeof c.model_id, "%s", e->model_id);
+    status = create(store, &c, err);
+    if (status == KIN_OK) status = kin_remote_refresh(store, err);
+  }
+  if (status == KIN_OK && strcmp(r->collection.model_id, e->model_id) != 0)
+    status = kin_fail(err, KIN_ERR_MISMATCH,
+                      "%s: the index holds vectors of %s (id %.12s), not of %s; give another model another index",
+                      store->path, r->collection.model_path, r->collection.model_id, e->model_path);
+  return status == KIN_OK ? kin_store_refresh(store, err) : status;
+}
+
+kin_status kin_remote_set_text_model(kin_store *store, const char *id, const char *path, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  kin_collection c = r->collection;
+  json_t *answer = NULL;
+  snprintf(c.text_model_id, sizeof c.text_model_id, "%s", id ? id : "");
+  c.text_model_path = (char *)path;
+  json_t *meta = meta_of(&c, r->tokens);
+  char *call = meta ? kin_format("%s/_mapping", r->index) : NULL;
+  kin_status status = KIN_OK;
+  if (call) {
+    status = kin_elastic_call(r->client, "PUT", call, meta, false, &answer, err);
+  } else {
+    json_decref(meta);
+    status = no_memory(store, err);
+  }
+  json_decref(answer);
+  free(call);
+  return status == KIN_OK ? kin_remote_refresh(store, err) : status;
+}
+
+kin_status kin_remote_drop_collection(kin_store *store, kin_error *err) {
+  json_t *answer = NULL;
+  kin_status status =
+      kin_elastic_call(store->remote->client, "DELETE", store->remote->index, NULL, false, &answer, err);
+  json_decref(answer);
+  return status == KIN_OK ? kin_remote_refresh(store, err) : status;
+}
+
+/* ----------------------------------------------------------------------- counting */
+
+kin_status kin_remote_count(kin_store *store, size_t *items, size_t *vectors, kin_error *err) {
+  static const char *const bodies[] = {"{}", "{\"query\":{\"term\":{\"ordinal\":0}}}"};
+  struct kin_remote *r = store->remote;
+  kin_elastic_request requests[2];
+  size_t counts[2] = {0}, n = r->foreign ? 1 : 2;
+  char *path = kin_format("%s/_count", r->address.index);
+  if (!path) return no_memory(store, err);
+  for (size_t i = 0; i < n; i++)
+    requests[i] = (kin_elastic_request){.method = "POST", .path = path, .body = bodies[i], .size = strlen(bodies[i])};
+  kin_status status = kin_elastic_send(r->client, requests, n, err);
+  for (size_t i = 0; i < n; i++) {
+    counts[i] = (size_t)json_integer_value(json_object_get(requests[i].answer, "count"));
+    json_decref(requests[i].answer);
+  }
+  free(path);
+  *vectors = counts[0];
+  *items = r->foreign ? counts[0] : counts[1];
+  return status;
+}

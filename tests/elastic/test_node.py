@@ -1,0 +1,196 @@
+"""Stores that are indices of a real Elasticsearch node: the searches that every kind of store must answer, and what is
+particular to this one. Skipped where there is no Java, or Maven can't fetch the node."""
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import node
+import test_search
+from support import CommandTest, main, make_bert, png
+
+SANITIZED = bool(os.environ.get("KINDRED_SANITIZE"))
+server = None
+
+
+def setUpModule():
+    global server
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="kindred-elastic-"))
+    unittest.addModuleCleanup(shutil.rmtree, folder, True)
+    try:
+        server = node.Node(folder)
+        server.start()
+    except node.Missing as reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+    unittest.addModuleCleanup(server.stop)
+
+
+def store_of(index):
+    return f"elasticsearch://127.0.0.1:{server.port}/{index}"
+
+
+@unittest.skipIf(SANITIZED, "takes long")
+class Search(test_search.Search):
+    @classmethod
+    def make_store(cls):
+        return store_of("search")
+
+
+class ElasticTest(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.store = store_of(self.id().rsplit(".", 1)[-1])
+
+    def index(self, *args, **options):
+        return json.loads(self.run_kindred("index", "--json", "--store", self.store, *args, **options).out or "{}")
+
+    def counts(self, *args):
+        result = self.index(*args)
+        return [result[key] for key in ("embedded", "unchanged", "removed", "failed")]
+
+    def found(self, *args):
+        hits = json.loads(self.run_kindred("search", "--json", "--store", self.store, *args).out)["results"]
+        return [pathlib.Path(hit["path"]).name for hit in hits]
+
+
+class Indexing(ElasticTest):
+    def test_new_changed_moved_and_gone(self):
+        self.put_pictures(*[f"p/{i}.png" for i in range(20)])
+        self.put("p/bad.png", "no picture")
+        self.assertEqual(self.index("-m", self.clip, "p", status=3)["failed"], 1)
+        (self.folder / "p/bad.png").unlink()
+        self.assertEqual(self.counts("p"), [0, 20, 0, 0])
+        self.put("p/1.png", png("new"))
+        (self.folder / "p/2.png").rename(self.folder / "p/moved.png")
+        (self.folder / "p/3.png").unlink()
+        os.utime(self.folder / "p/4.png")
+        self.put("p/twin.png", png("p/5.png"))
+        self.assertEqual(self.counts("p"), [1, 19, 2, 0])
+        self.assertEqual(self.counts("p"), [0, 20, 0, 0])
+        names = self.found("-i", "p/twin.png", "-n", "2")
+        self.assertEqual(sorted(names), ["5.png", "twin.png"])
+        self.assertNotIn("3.png", self.found("-i", "p/0.png", "-n", "50"))
+        self.assertEqual(self.counts("p", "-x", "1?.png"), [0, 10, 10, 0])
+
+    def test_names_that_are_no_text(self):
+        path = os.fsencode(self.folder) + b"/p/\xff.png"
+        os.mkdir(self.folder / "p")
+        with open(path, "wb") as f:
+            f.write(png("x"))
+        self.assertEqual(self.counts("-m", self.clip, "p"), [1, 0, 0, 0])
+        self.assertEqual(self.counts("p"), [0, 1, 0, 0])
+        hit, = json.loads(self.run_kindred("search", "x", "--json", "--store", self.store).out)["results"]
+        self.assertEqual(bytes.fromhex(hit["path_hex"]), path)
+        os.unlink(path)
+        self.assertEqual(self.counts("p"), [0, 0, 1, 0])
+
+    def test_documents(self):
+        bert = make_bert(self.folder / "bert")
+        text = "The cat . The dog .\n\n" * 12 + "The road .\n"
+        self.put("n/a.txt", text)
+        self.put("n/b.txt", "The dog .\n")
+        self.assertEqual(self.counts("-m", bert, "n"), [2, 0, 0, 0])
+        shutil.copy(self.folder / "n/a.txt", self.folder / "n/twin.txt")
+        self.assertEqual(self.counts("n"), [0, 3, 0, 0])
+        hits = json.loads(self.run_kindred("search", "the road", "-n", 50, "--json", "--store", self.store).out)
+        paths = [pathlib.Path(hit["path"]).name for hit in hits["results"]]
+        self.assertEqual(paths.count("a.txt"), paths.count("twin.txt"))
+        self.assertGreater(paths.count("a.txt"), 4)
+        self.assertEqual(self.found("--bm25", "road", "--group", "file"), self.found("--bm25", "road"))
+        self.put("n/a.txt", "The cat .\n") # shorter: the passages behind it go
+        self.assertEqual(self.counts("n"), [1, 2, 0, 0])
+        self.assertEqual(self.found("x", "-n", 50).count("a.txt"), 1)
+        (self.folder / "n/twin.txt").unlink()
+        self.assertEqual(self.counts("n"), [0, 2, 1, 0])
+        self.assertEqual(sorted(self.found("x", "-n", 50)), ["a.txt", "b.txt"])
+        self.assertEqual(self.found("x", "--where", "kind = picture"), [])
+
+    def test_words(self):
+        self.put_pictures("p/snowy_road.png", "p/b.png", "p/c.png")
+        self.put("p/b.txt", "사람이 없는 도로에서")
+        self.put("p/c.png.txt", "a red lorry without people")
+        self.index("-m", self.clip, "p")
+        self.assertEqual(self.found("--bm25", "도로"), ["b.png"])
+        self.assertEqual(self.found("--bm25", "서"), ["b.png"])
+        self.assertEqual(self.found("--bm25", "road"), ["snowy_road.png"])
+        self.assertEqual(self.found("--bm25", '"red lorry"'), ["c.png"])
+        self.assertEqual(self.found("--bm25", '"lorry red"'), [])
+        self.assertEqual(self.found("--hybrid", "lorry", "-n", 1), ["c.png"])
+        self.put("p/b.txt", "바다")
+        self.assertEqual(self.counts("p"), [0, 3, 0, 0])
+        self.assertEqual(self.found("--bm25", "도로"), [])
+        self.assertEqual(self.found("--bm25", "바다"), ["b.png"])
+        self.put("p/b.png", png("another"))
+        self.index("p")
+        self.assertEqual(self.found("--bm25", "바다"), ["b.png"])
+
+
+class Filters(ElasticTest):
+    def test_as_in_sqlite(self):
+        names = ["p/a.png", "p/B.png", "p/x[1].png", "q/2023/c.png", "q/2023/새.png", "q/+.-{}~@&<>#.png"]
+        for i, name in enumerate(names):
+            self.put(name, png(name, 40 + i, 36))
+            os.utime(self.folder / name, (1.7e9 + 86400 * i, 1.7e9 + 86400 * i))
+        self.index("-m", self.clip, "p", "q")
+        self.run_kindred("index", "-q", "-m", self.clip, "--store", "kindred.db", "p", "q")
+        filters = ["name glob '*.png'", "name glob '[A-Z]*'", "name glob '[^a]*'", "name like 'b.%'", "name = 'a.png'",
+                   "name glob 'x[[]1]*'", "path glob '2023/*'", "path glob 'p/?.png'", "folder glob '2023'",
+                   "name glob '새.*'", "name glob '+.-{}~@&<>#.png'", "name like '_.png'", "width > 42", "width = 41.5",
+                   "width in (40, 43)", "width between 41 and 43 or name = 'a.png'", "not width > 42", "width is null",
+                   "mtime >= '2023-11-16Z' and mtime < '2023-11-18Z'", "kind = picture and not name like '%c%'",
+                   "meta.x is null", "meta.x = 3", "size > 1", "name >= 'c'", "name glob '[a'", "width > 40.5"]
+        for where in filters:
+            there = self.run_kindred("search", "x", "--json", "--store", "kindred.db", "-n", 50, "-w", where).out
+            wanted = [pathlib.Path(hit["path"]).name for hit in json.loads(there)["results"]]
+            self.assertEqual(sorted(self.found("x", "-n", 50, "-w", where)), sorted(wanted), where)
+
+
+class Models(ElasticTest):
+    def test_another_model_is_refused(self):
+        self.put_pictures("p/a.png")
+        self.index("-m", self.clip, "p")
+        self.assertIn("give another model another index", self.run_kindred(
+            "index", "-m", self.dino, "--store", self.store, "p", status=1).err)
+        self.assertIn("nothing in it was made with that model", self.run_kindred(
+            "search", "-m", self.dino, "-i", "p/a.png", "--store", self.store, status=1).err)
+        self.assertIn("no such index", self.run_kindred("search", "x", "--store", store_of("missing"), status=1).err)
+        self.run_kindred("collections", "--store", self.store, "--drop", "1")
+        self.assertIn("no such index", self.run_kindred("search", "x", "--store", self.store, status=1).err)
+
+
+class OthersIndices(ElasticTest):
+    def test_search(self):
+        server.call("PUT", "shop", {"mappings": {"properties": {
+            "embedding": {"type": "dense_vector", "dims": 32, "similarity": "cosine"}, "colour": {"type": "keyword"},
+            "info": {"properties": {"title": {"type": "text"}, "sku": {"type": "keyword"}}}}}})
+        self.put_pictures("a.png", "b.png", "c.png")
+        rows = self.embed("a.png", "b.png", "c.png")
+        for name, row in zip("abc", rows):
+            server.call("PUT", f"shop/_doc/{name}?refresh=true",
+                        {"embedding": row, "colour": "red" if name == "a" else "blue",
+                         "info": {"title": f"The {name} thing", "sku": f"sku-{name}"}})
+        self.store = store_of("shop")
+        fields = ("--vector-field", "embedding", "--text-field", "info.title", "--id-field", "info.sku")
+        got = self.found("-m", self.clip, "-i", "b.png", "-n", 1, *fields)
+        self.assertEqual(got, ["sku-b"])
+        self.assertEqual(self.found("-m", self.clip, "-i", "b.png", "-n", 1, "--vector-field", "embedding"), ["b"])
+        self.assertEqual(self.found("-m", self.clip, "-i", "b.png", "-w", "meta.colour = 'red'", *fields), ["sku-a"])
+        self.assertEqual(self.found("--bm25", "c", *fields), ["sku-c"])
+        near = self.run_kindred("similar", "sku-a", "--store", self.store, "--json", *fields).out
+        self.assertEqual(sorted(hit["path"] for hit in json.loads(near)["results"]), ["sku-b", "sku-c"])
+        refused = {("search", "-m", self.clip, "-i", "b.png", "--vector-field", "colour"): "no dense_vector",
+                   ("search", "-m", self.clip, "-i", "b.png", *fields, "-w", "width > 3"): "width isn't known",
+                   ("search", "-m", self.clip, "-i", "b.png"): "wasn't made by kindred"}
+        for args, message in refused.items():
+            self.assertIn(message, self.run_kindred(*args, "--store", self.store, status=1).err)
+
+
+if __name__ == "__main__":
+    main()
