@@ -95,16 +95,25 @@ static int compute(void *job) {
 static int report(void *job, cli_output *csv, cli_page *page) {
   const duplicates_job *j = job;
   int status = CLI_OK;
-  (void)page;
+  json_t *json = j->common.json ? duplicates_describe(j) : NULL;
+  if (j->common.json && !json) return out_of_memory(j);
+  if (!j->common.json && !j->common.quiet) duplicates_print(j);
   if (csv->file) duplicates_write_csv(j, csv->file), status = cli_output_commit(csv);
-  if (status != CLI_OK) return status;
-  if (j->common.json) return cli_print_json(duplicates_describe(j));
-  if (!j->common.quiet) duplicates_print(j);
-  return CLI_OK;
+  if (status == CLI_OK && j->html) status = duplicates_write_page(j, page);
+  if (status != CLI_OK) {
+    json_decref(json);
+    return status;
+  }
+  if (j->delete || j->link) status = duplicates_remove(j, json);
+  const int printed = json ? cli_print_json(json) : CLI_OK; /* also what was done before it was stopped */
+  return status == CLI_OK ? printed : status;
 }
 
 static int check_choice(const cli_command *command, const duplicates_job *j) {
   if (j->exact && j->input.texts) return cli_usage_error(command, "--exact is for files, not for --texts");
+  if (j->delete &&j->link) return cli_usage_error(command, "give --delete or --link, not both");
+  if (j->yes && !j->delete &&!j->link) return cli_usage_error(command, "--yes goes with --delete or --link");
+  if (j->edited && !j->delete) return cli_usage_error(command, "--edited goes with --delete");
   if (j->neighbours < 1) return cli_usage_error(command, "--neighbours must be at least 1");
   if (!(j->min_cosine > 0 && j->min_cosine <= 1))
     return cli_usage_error(command, "--min-cosine must be above 0, at most 1");
@@ -132,7 +141,12 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"neighbours", 0, CLI_FEW, &j.neighbours, "K", "compare each item with its K nearest (default: 16)"},
       {"min-cosine", 0, CLI_NUMBER, &j.min_cosine, "X",
        "of vectors without files: alike from here on\n(default: 0.99)"},
+      {"delete", 0, CLI_FLAG, &j.delete, NULL, "delete all but the best; not parts, mirrored or turned\nones"},
+      {"edited", 0, CLI_FLAG, &j.edited, NULL, "with --delete: these too"},
+      {"link", 0, CLI_FLAG, &j.link, NULL, "make copies of the same bytes hard links to the best"},
+      {"yes", 'y', CLI_FLAG, &j.yes, NULL, "do it; without, --delete and --link only show what\nthey would do"},
       {"csv", 0, CLI_TEXT, &j.csv, "FILE", "write a line for each copy"},
+      {"html", 0, CLI_TEXT, &j.html, "FILE", "write a page with the pictures"},
       CLI_VECTORS_OPTIONS(j.input),
       CLI_POOLING_OPTION(j.common),
       CLI_COMMON_OPTIONS(j.common)};
@@ -154,8 +168,11 @@ const cli_command cli_command_duplicates = {
                "(embedded now with --model) or of a store are compared with their nearest\n"
                "neighbours by the vectors; their pixels decide. Of each group the best copy is\n"
                "named first: most pixels, then bytes, then the oldest.\n"
-               "Exit status 3 if some inputs couldn't be read.",
+               "--delete and --link show what they would do; --yes does it. Both files are read\n"
+               "again before one goes: what changed since it was compared is left alone.\n"
+               "Exit status 3 if some inputs couldn't be read or files were left alone.",
     .examples = "  kindred duplicates ~/Photos --exact\n"
-                "  kindred duplicates ~/Photos --csv copies.csv\n"
+                "  kindred duplicates ~/Photos --html copies.html\n"
+                "  kindred duplicates ~/Photos --exact --delete --yes\n"
                 "  kindred duplicates --store kindred.db --json\n",
     .run = run};

@@ -11,7 +11,7 @@ typedef struct duplicates_job {
   const char *csv, *html;
   size_t neighbours;
   double min_cosine;
-  bool exact;
+  bool exact, delete, link, edited, yes;
 
   cli_vectors v;
   /* What may have copies: the passages of a document together are one. */
@@ -33,6 +33,15 @@ const cli_item *duplicates_item(const duplicates_job *j, const kin_copy *copy);
 /* duplicates_print.c */
 void duplicates_print(const duplicates_job *j);
 json_t *duplicates_describe(const duplicates_job *j); /* NULL for lack of memory */
+/* "best, 1024 x 768, 39.8 KB", "part, 34% of it, ..." */
+void duplicates_note(const kin_copy *copy, char out[96]);
 void duplicates_write_csv(const duplicates_job *j, FILE *out);
+
+/* duplicates_page.c: prints its error and returns an exit status. */
+int duplicates_write_page(const duplicates_job *j, cli_page *page);
+
+/* duplicates_remove.c: what --delete or --link does; carried out with --yes, else only shown. `json` NULL: printed,
+ * else told there. Prints its errors and returns an exit status: CLI_SKIPPED where files were left alone. */
+int duplicates_remove(const duplicates_job *j, json_t *json);
 
 #endif

@@ -6,20 +6,34 @@
 
 /* ------------------------------------------------------------------- table */
 
-static void put_size(const kin_copy *copy) {
-  char pixels[32] = "", bytes[32] = "";
-  if (copy->width) snprintf(pixels, sizeof pixels, "%u x %u", copy->width, copy->height);
-  if (copy->bytes) snprintf(bytes, sizeof bytes, "%.1f KB", (double)copy->bytes / 1000);
-  printf("%13s %11s", pixels, bytes);
+static void name_kind(const kin_copy *copy, char *out, size_t size) {
+  if (copy->kind == KIN_COPY_PART)
+    snprintf(out, size, "part, %.0f%%", 100 * (double)copy->share);
+  else
+    snprintf(out, size, "%s", kin_copy_kind_name(copy->kind));
 }
 
-static void put_kind(const kin_copy *copy) {
-  char kind[32];
-  if (copy->kind == KIN_COPY_PART)
-    snprintf(kind, sizeof kind, "part, %.0f%%", 100 * (double)copy->share);
-  else
-    snprintf(kind, sizeof kind, "%s", kin_copy_kind_name(copy->kind));
-  printf("  %-10s", kind);
+static void name_pixels(const kin_copy *copy, char *out, size_t size) {
+  *out = '\0';
+  if (copy->width) snprintf(out, size, "%u x %u", copy->width, copy->height);
+}
+
+static void name_bytes(const kin_copy *copy, char *out, size_t size) {
+  *out = '\0';
+  if (copy->bytes < 100000 && copy->bytes) snprintf(out, size, "%.1f KB", (double)copy->bytes / 1e3);
+  if (copy->bytes >= 100000) snprintf(out, size, "%.1f MB", (double)copy->bytes / 1e6);
+}
+
+static void put_copy(const kin_copy *copy) {
+  char kind[32], pixels[32], bytes[32];
+  name_kind(copy, kind, sizeof kind), name_pixels(copy, pixels, sizeof pixels), name_bytes(copy, bytes, sizeof bytes);
+  printf("  %-10s%13s %11s  ", kind, pixels, bytes);
+}
+
+void duplicates_note(const kin_copy *copy, char out[96]) {
+  char kind[32], pixels[32], bytes[32];
+  name_kind(copy, kind, sizeof kind), name_pixels(copy, pixels, sizeof pixels), name_bytes(copy, bytes, sizeof bytes);
+  snprintf(out, 96, "%s%s%s%s%s", kind, *pixels ? ", " : "", pixels, *bytes ? ", " : "", bytes);
 }
 
 void duplicates_print(const duplicates_job *j) {
@@ -28,8 +42,7 @@ void duplicates_print(const duplicates_job *j) {
   for (size_t g = 0; g < j->found.n_groups; g++) {
     for (size_t i = j->found.first[g]; i < j->found.first[g + 1]; i++) {
       const kin_copy *copy = &j->found.copies[i];
-      put_kind(copy), put_size(copy);
-      fputs("  ", stdout);
+      put_copy(copy);
       cli_put_text(duplicates_item(j, copy)->name);
       putchar('\n');
     }
