@@ -1237,6 +1237,56 @@ KIN_API kin_status kin_detector_save(const kin_detector *detector, const char *p
 /* KIN_ERR_FORMAT names what is wrong with the file: every field is checked, and a checksum over all. */
 KIN_API kin_status kin_detector_open(const char *path, kin_detector **out, kin_error *err);
 
+/* The limit of a rule over n scores of usual vectors, in any order: what is above it is an anomaly. KIN_ERR_ARGUMENT:
+ * no scores, too few of them for a conformal rule, a bad level. */
+KIN_API kin_status kin_threshold_limit(const kin_threshold *threshold, const double *scores, size_t n, double *out,
+                                       kin_error *err);
+
+/* ----------------------------------------------------------------- drift */
+
+/* Vectors in the order of their time, and the window of the recent ones. */
+
+/* Score each vector against the window before it: the vectors [first[i], i), first[i] <= i, ascending. By
+ * KIN_DETECTOR_KNN the distance to the k-th nearest of these, by KIN_DETECTOR_MEAN the distance to their mean (k isn't
+ * used); NAN where there are fewer than k, or none. KIN_ERR_ARGUMENT: another method, a value that isn't finite. */
+KIN_API kin_status kin_window_scores(kin_context *context, const kin_vector_set *set, const size_t *first,
+                                     kin_detector_method method, kin_metric metric, size_t k, double *scores,
+                                     kin_error *err);
+
+/* The two-sample, two-sided Kolmogorov-Smirnov test of finite numbers: the greatest difference between the shares of
+ * a[n] and of b[m] below any value, and the exact probability that samples of one distribution without equal values
+ * differ as much, as scipy.stats.ks_2samp gives them. n and m from 1 to 10,000. */
+KIN_API kin_status kin_ks_test(const double *a, size_t n, const double *b, size_t m, double *statistic, double *p,
+                               kin_error *err);
+
+/* Zero members take the default. */
+typedef struct kin_drift_options {
+  kin_metric metric;   /* cosine: of the vectors at length 1 */
+  size_t permutations; /* default 999 */
+  size_t components;   /* principal ones that are tested; default 8, or fewer floats or vectors */
+  size_t most;         /* vectors of each side to look at: of more, so many are drawn; default 1000, at most 10,000 */
+  uint64_t seed;
+} kin_drift_options;
+
+/* How two sets differ. Both tests are made because the first sees any change and the second tells which way it is. */
+typedef struct kin_drift {
+  double mmd;       /* squared maximum mean discrepancy, unbiased, so that it may be below 0 */
+  double bandwidth; /* of its Gaussian kernel exp(-d^2 / (2 bandwidth^2)): the median distance between all vectors */
+  double p_mmd;     /* the share of divisions by chance that give as much, this one counted */
+  double ks;        /* greatest difference of shares along the principal component of both where its p is least */
+  size_t component; /* that one */
+  double p_ks;      /* its p times the number of components, at most 1 */
+  double p;         /* twice the lesser of both, at most 1: that nothing changed */
+  size_t change;    /* of the vectors of both, one after the other: from which one on they differ most from those
+                     * before it, in the sum of squares in the kernel's space */
+} kin_drift;
+
+/* Whether the vectors of `after` come from where those of `before` do; both in the order of their time, at least 2
+ * each. The same bits whatever the threads and the instruction set. `options` may be NULL. KIN_ERR_MISMATCH for
+ * different numbers of floats, KIN_ERR_ARGUMENT for fewer vectors or a value that isn't finite. */
+KIN_API kin_status kin_drift_test(kin_context *context, const kin_vector_set *before, const kin_vector_set *after,
+                                  const kin_drift_options *options, kin_drift *out, kin_error *err);
+
 /* ------------------------------------------------------------------- map */
 
 /* The first k principal components of the vectors as they are: each vector's place along them into out[n][k], and,

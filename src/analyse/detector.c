@@ -38,6 +38,10 @@ const char *kin_detector_method_name(kin_detector_method method) {
   return (size_t)method < METHODS ? methods[method] : "(unknown)";
 }
 
+static void set_default(kin_threshold *t) {
+  if ((size_t)t->rule < RULES && t->level == 0) t->level = levels[t->rule];
+}
+
 static kin_status check_threshold(const kin_threshold *t, kin_error *err) {
   if ((size_t)t->rule >= RULES) return kin_fail(err, KIN_ERR_ARGUMENT, "threshold %d is none", (int)t->rule);
   if (t->level > 0 && isfinite(t->level) && (t->rule == KIN_THRESHOLD_MAD || t->level < 1)) return KIN_OK;
@@ -80,19 +84,60 @@ static double quantile(const double *sorted, size_t n, double share) {
   return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
 }
 
-static kin_status limit_by_mad(kin_detector *d, kin_error *err) {
-  const size_t n = d->n_scores;
+static kin_status limit_by_mad(const double *sorted, size_t n, double level, double *out, kin_error *err) {
   double *apart = kin_array(n, sizeof *apart);
   if (!apart) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu scores", n);
-  const double median = quantile(d->scores, n, 0.5);
-  for (size_t i = 0; i < n; i++) apart[i] = fabs(d->scores[i] - median);
+  const double median = quantile(sorted, n, 0.5);
+  for (size_t i = 0; i < n; i++) apart[i] = fabs(sorted[i] - median);
   qsort(apart, n, sizeof *apart, by_value);
-  d->info.limit = median + d->info.threshold.level * quantile(apart, n, 0.5);
+  *out = median + level * quantile(apart, n, 0.5);
   free(apart);
   return KIN_OK;
 }
 
-/* How many of the scores are at least this one. */
+/* (1 + scores at least as high) / (1 + scores) is at most `rate` for scores above the limit. */
+static kin_status limit_by_rate(const double *sorted, size_t n, double rate, double *out, kin_error *err) {
+  const double most = floor(rate * (double)(n + 1) * (1 + 1e-12)) - 1;
+  if (most < 0)
+    return kin_fail(err, KIN_ERR_ARGUMENT,
+                    "%zu scores of usual vectors can't show a false alarm rate of %g: it takes %.0f of them (a larger "
+                    "reference, more of it kept apart, or a higher rate)",
+                    n, rate, ceil(1 / rate) - 1);
+  *out = sorted[n - 1 - (size_t)most];
+  return KIN_OK;
+}
+
+static kin_status limit_of(const kin_threshold *t, const double *sorted, size_t n, double *out, kin_error *err) {
+  switch (t->rule) {
+  case KIN_THRESHOLD_QUANTILE:
+    *out = quantile(sorted, n, t->level);
+    break;
+  case KIN_THRESHOLD_CONFORMAL:
+    return limit_by_rate(sorted, n, t->level, out, err);
+  case KIN_THRESHOLD_MAD:
+    return limit_by_mad(sorted, n, t->level, out, err);
+  }
+  return KIN_OK;
+}
+
+kin_status kin_threshold_limit(const kin_threshold *threshold, const double *scores, size_t n, double *out,
+                               kin_error *err) {
+  if (!threshold || !scores || !out || n == 0)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "a limit needs a threshold, at least one score, and a result");
+  kin_threshold t = *threshold;
+  set_default(&t);
+  kin_status status = check_threshold(&t, err);
+  double *sorted = status == KIN_OK ? kin_array(n, sizeof *sorted) : NULL;
+  if (status != KIN_OK) return status;
+  if (!sorted) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for %zu scores", n);
+  memcpy(sorted, scores, n * sizeof *sorted);
+  qsort(sorted, n, sizeof *sorted, by_value);
+  status = limit_of(&t, sorted, n, out, err);
+  free(sorted);
+  return status;
+}
+
+/* How many of the scores that the threshold rests on are at least this one. */
 static size_t count_from(const kin_detector *d, double score) {
   size_t low = 0, high = d->n_scores;
   while (low < high) {
@@ -103,34 +148,6 @@ static size_t count_from(const kin_detector *d, double score) {
       high = middle;
   }
   return d->n_scores - low;
-}
-
-/* (1 + scores at least as high) / (1 + scores) is at most `rate` for scores above the limit. */
-static kin_status limit_by_rate(kin_detector *d, kin_error *err) {
-  const double rate = d->info.threshold.level;
-  const double most = floor(rate * (double)(d->n_scores + 1) * (1 + 1e-12)) - 1;
-  if (most < 0)
-    return kin_fail(err, KIN_ERR_ARGUMENT,
-                    "%zu vectors kept apart can't show a false alarm rate of %g: it takes %.0f of them (a larger "
-                    "reference or holdout, or a higher rate)",
-                    d->n_scores, rate, ceil(1 / rate) - 1);
-  d->info.limit = d->scores[d->n_scores - 1 - (size_t)most];
-  return KIN_OK;
-}
-
-/* From the scores that it rests on. */
-static kin_status set_limit(kin_detector *d, kin_error *err) {
-  qsort(d->scores, d->n_scores, sizeof *d->scores, by_value);
-  switch (d->info.threshold.rule) {
-  case KIN_THRESHOLD_QUANTILE:
-    d->info.limit = quantile(d->scores, d->n_scores, d->info.threshold.level);
-    break;
-  case KIN_THRESHOLD_CONFORMAL:
-    return limit_by_rate(d, err);
-  case KIN_THRESHOLD_MAD:
-    return limit_by_mad(d, err);
-  }
-  return KIN_OK;
 }
 
 /* ----------------------------------------------------------------- scoring */
@@ -276,12 +293,14 @@ static kin_status fit(kin_context *context, const kin_vector_set *set, const kin
     memcpy(d->scores, each, n * sizeof *each);
   }
   free(own);
-  return status == KIN_OK ? set_limit(d, err) : status;
+  if (status != KIN_OK) return status;
+  qsort(d->scores, d->n_scores, sizeof *d->scores, by_value);
+  return limit_of(&d->info.threshold, d->scores, d->n_scores, &d->info.limit, err);
 }
 
 static kin_status check_options(kin_detector_options *o, kin_error *err) {
   if ((size_t)o->method >= METHODS) return kin_fail(err, KIN_ERR_ARGUMENT, "method %d is none", (int)o->method);
-  if ((size_t)o->threshold.rule < RULES && o->threshold.level == 0) o->threshold.level = levels[o->threshold.rule];
+  set_default(&o->threshold);
   if (!(o->holdout >= 0 && o->holdout <= 0.9))
     return kin_fail(err, KIN_ERR_ARGUMENT, "the share to keep apart must lie between 0 and 0.9, not be %g", o->holdout);
   if (o->model_id && strlen(o->model_id) > 64)
