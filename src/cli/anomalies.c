@@ -233,7 +233,7 @@ static const cli_command score_command = {
 
 /* ------------------------------------------------------------------- command */
 
-static const cli_command *const parts[] = {&fit_command, &score_command};
+static const cli_command *const parts[] = {&fit_command, &score_command, &cli_command_anomalies_recent};
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
@@ -245,7 +245,7 @@ static int run(const cli_command *command, int argc, char **argv) {
 
 const cli_command cli_command_anomalies = {
     .name = "anomalies",
-    .usage = "[fit|score] [OPTION]... PATH... | FILE.npy | --store FILE | --texts FILE",
+    .usage = "[fit|score|recent] [OPTION]... PATH... | FILE.npy | --store FILE | --texts FILE",
     .summary = "find the photos or texts that are unlike the others",
     .details = "Rank the items of a folder (embedded now with --model), a store, or the rows of a .npy\n"
                "file by how unlike the others each is: by the distance to its k-th neighbour (knn), by\n"
@@ -255,6 +255,8 @@ const cli_command cli_command_anomalies = {
                "\n"
                "  kindred anomalies fit REFERENCE -o FILE     learn what is usual, and keep it\n"
                "  kindred anomalies score FILE PATH...        tell what isn't\n"
+               "  kindred anomalies recent PATH...            tell what differs from the items before it,\n"
+               "                                              and when things change\n"
                "\n"
                "Exit status 3 if some inputs couldn't be read.",
     .examples = "  kindred anomalies ~/Photos --html unusual.html\n"

@@ -53,7 +53,7 @@ extern const cli_command cli_command_embed, cli_command_compare, cli_command_ind
     cli_command_map, cli_command_align, cli_command_model, cli_command_classify, cli_command_model_compare,
     cli_command_model_list, cli_command_model_pull, cli_command_bench, cli_command_bench_search;
 extern const cli_command cli_command_store;
-extern const cli_command cli_command_anomalies;
+extern const cli_command cli_command_anomalies, cli_command_anomalies_recent;
 extern const cli_command cli_command_index_optimize, cli_command_bench_recall;
 extern const cli_command cli_command_duplicates;
 
