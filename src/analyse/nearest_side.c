@@ -182,7 +182,8 @@ void kin_nearest_multiply(const kin_context *context, bool bf16, const void *row
     if (bf16)
       context->bf16->gemm_tile(count, words, rows, 2 * words, (const uint16_t *)(const void *)b, out, ld, false);
     else
-      context->kernels->gemm_tile(count, words, rows, words, (const float *)(const void *)b, KIN_PANEL, out, ld, false);
+      context->kernels->gemm_tile(count, words, rows, words, (const float *)(const void *)b, KIN_PANEL, out, ld, false,
+                                  (kin_ahead){0});
   }
 }
 

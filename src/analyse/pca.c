@@ -58,7 +58,7 @@ static void add_products(void *arg, size_t panel) {
   for (size_t row = column, rows; row < dim; row += rows) {
     rows = dim - row < kernels->tile_rows ? dim - row : kernels->tile_rows;
     kernels->gemm_tile(rows, CHUNK, a->turned + row * CHUNK, CHUNK, a->chunk + column, a->padded, tile, KIN_PANEL,
-                       false);
+                       false, (kin_ahead){0});
     for (size_t r = 0; r < rows; r++)
       for (size_t c = 0; c < width; c++) a->matrix[(row + r) * dim + column + c] += (double)tile[r * KIN_PANEL + c];
   }

@@ -12,7 +12,7 @@ static void multiply(const attend *t, size_t rows, size_t k, const float *a, siz
     size_t begin = rows * s / strips, end = rows * (s + 1) / strips;
     for (size_t j = 0; j < columns; j += KIN_PANEL)
       t->kernels->gemm_tile(end - begin, k, a + begin * lda, lda, b + j / KIN_PANEL * panel_stride, ldb,
-                            c + begin * ldc + j, ldc, false);
+                            c + begin * ldc + j, ldc, false, (kin_ahead){0});
   }
 }
 

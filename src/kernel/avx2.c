@@ -115,24 +115,34 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 #define PEAK_CHAINS 5
 #define DOT_QUERIES 1
 #define TILE_ROWS 6
+#define BLOCK_COLUMNS 128
+#define BLOCK_K 256
+/* Products between two lines that are brought in ahead. */
+#define LEAST_RUN 4
 
 /* Half a panel: 6 x 16 keeps 12 sums, 2 weights and 1 activation in the 16 registers. */
 static inline __attribute__((always_inline)) void half_tile(const size_t rows, size_t k, const float *a, size_t lda,
                                                             const float *b, size_t ldb, float *c, size_t ldc,
-                                                            bool accumulate) {
+                                                            bool accumulate, kin_ahead ahead) {
   __m256 total[TILE_ROWS][2];
 #pragma GCC unroll 6
   for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 2
     for (size_t v = 0; v < 2; v++)
       total[r][v] = accumulate ? _mm256_loadu_ps(c + r * ldc + 8 * v) : _mm256_setzero_ps();
-  for (size_t i = 0; i < k; i++) {
-    __m256 b0 = _mm256_loadu_ps(b + i * ldb), b1 = _mm256_loadu_ps(b + i * ldb + 8);
+  const size_t run = ahead.lines == 0 ? k : k / ahead.lines < LEAST_RUN ? LEAST_RUN : k / ahead.lines;
+  const size_t each = (ahead.lines * run + k - 1) / k;
+  const char *line = ahead.from;
+  for (size_t i = 0, end; i < k;) {
+    for (size_t l = 0; l < each; l++, line += 64) _mm_prefetch(line, _MM_HINT_T1);
+    for (end = i + run < k ? i + run : k; i < end; i++) {
+      __m256 b0 = _mm256_loadu_ps(b + i * ldb), b1 = _mm256_loadu_ps(b + i * ldb + 8);
 #pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
-      __m256 x = _mm256_broadcast_ss(a + r * lda + i);
-      total[r][0] = _mm256_fmadd_ps(x, b0, total[r][0]);
-      total[r][1] = _mm256_fmadd_ps(x, b1, total[r][1]);
+      for (size_t r = 0; r < rows; r++) {
+        __m256 x = _mm256_broadcast_ss(a + r * lda + i);
+        total[r][0] = _mm256_fmadd_ps(x, b0, total[r][0]);
+        total[r][1] = _mm256_fmadd_ps(x, b1, total[r][1]);
+      }
     }
   }
 #pragma GCC unroll 6
@@ -141,29 +151,17 @@ static inline __attribute__((always_inline)) void half_tile(const size_t rows, s
     for (size_t v = 0; v < 2; v++) _mm256_storeu_ps(c + r * ldc + 8 * v, total[r][v]);
 }
 
+#define ROWS(n)                                                      \
+  case n:                                                            \
+    half_tile(n, k, a, lda, b, ldb, c, ldc, accumulate, half_ahead); \
+    break;
+
 static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                      size_t ldc, bool accumulate) {
+                      size_t ldc, bool accumulate, kin_ahead ahead) {
+  kin_ahead half_ahead = {ahead.from, (ahead.lines + 1) / 2};
   for (size_t half = 0; half < KIN_PANEL; half += 16, b += 16, c += 16) {
-    switch (rows) {
-    case 1:
-      half_tile(1, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    case 2:
-      half_tile(2, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    case 3:
-      half_tile(3, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    case 4:
-      half_tile(4, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    case 5:
-      half_tile(5, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    default:
-      half_tile(6, k, a, lda, b, ldb, c, ldc, accumulate);
-      break;
-    }
+    switch (rows) { ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) default : break; }
+    half_ahead = (kin_ahead){(const char *)ahead.from + 64 * half_ahead.lines, ahead.lines - half_ahead.lines};
   }
 }
 

@@ -73,6 +73,8 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 #define PEAK_CHAINS 12
 #define DOT_QUERIES 4
 #define TILE_ROWS 12
+#define BLOCK_COLUMNS 256
+#define BLOCK_K 384
 
 /* 12 x 32 keeps 24 sums, 2 weights and the activations in the 32 registers. */
 static inline __attribute__((always_inline)) void tile(const size_t rows, size_t k, const float *a, size_t lda,
@@ -100,7 +102,8 @@ static inline __attribute__((always_inline)) void tile(const size_t rows, size_t
 }
 
 static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                      size_t ldc, bool accumulate) {
+                      size_t ldc, bool accumulate, kin_ahead ahead) {
+  (void)ahead;
   switch (rows) {
   case 1:
     tile(1, k, a, lda, b, ldb, c, ldc, accumulate);

@@ -1,11 +1,8 @@
-/* What the blocked products (gemm.c, convolution.c) share: the size of a block of weights, and the tail. */
+/* What the blocked products (gemm.c, convolution.c) share. */
 #ifndef KIN_BLOCKS_H
 #define KIN_BLOCKS_H
 
 #include "kernel/kernel.h"
-
-/* A task's columns, and its weights of one slice of k, which stay in the second-level cache. */
-enum { KIN_BLOCK_COLUMNS = 256, KIN_BLOCK_FLOATS = 384 * KIN_BLOCK_COLUMNS };
 
 static inline size_t divide_up(size_t a, size_t b) {
   return (a + b - 1) / b;

@@ -34,7 +34,8 @@ static void run_tap(const convolution *t, const strip *s, size_t tap, size_t cha
   size_t last = s->last + left > in->width + 1 ? s->last - 1 : s->last;
   if (first >= last) return;
   const float *a = in->values + ((s->line + up - 1) * in->width + first + left - 1) * in->ld + channel;
-  t->kernels->gemm_tile(last - first, k, a, in->ld, b, KIN_PANEL, c + (first - s->first) * ldc, ldc, true);
+  t->kernels->gemm_tile(last - first, k, a, in->ld, b, KIN_PANEL, c + (first - s->first) * ldc, ldc, true,
+                        (kin_ahead){0});
 }
 
 /* One panel's columns of a strip, over the slice [k0, k0 + k). */
@@ -61,8 +62,9 @@ static void run_panel(const convolution *t, const strip *s, size_t panel, size_t
 }
 
 /* Floats of k that a block's weights may have: whole taps, or an even part of one. */
-static size_t slice_of(size_t channels, size_t columns) {
-  size_t most = KIN_BLOCK_FLOATS / (divide_up(columns, KIN_PANEL) * KIN_PANEL), parts = divide_up(channels, most);
+static size_t slice_of(const kin_kernels *kernels, size_t channels, size_t columns) {
+  size_t most = kernels->block_k * kernels->block_columns / (divide_up(columns, KIN_PANEL) * KIN_PANEL),
+         parts = divide_up(channels, most);
   return parts > 1 ? divide_up(channels, parts) : most / channels * channels;
 }
 
@@ -71,9 +73,9 @@ static void run_block(void *arg, size_t task) {
   const kin_pictures *in = t->in;
   size_t lines = in->images * in->height, line0 = task % t->line_blocks * t->lines_per_block;
   size_t line1 = line0 + t->lines_per_block < lines ? line0 + t->lines_per_block : lines;
-  size_t column = task / t->line_blocks * KIN_BLOCK_COLUMNS;
-  size_t columns = t->w->n - column < KIN_BLOCK_COLUMNS ? t->w->n - column : KIN_BLOCK_COLUMNS;
-  size_t strips = divide_up(in->width, t->kernels->tile_rows), slice = slice_of(in->channels, columns);
+  size_t widest = t->kernels->block_columns, column = task / t->line_blocks * widest;
+  size_t columns = t->w->n - column < widest ? t->w->n - column : widest;
+  size_t strips = divide_up(in->width, t->kernels->tile_rows), slice = slice_of(t->kernels, in->channels, columns);
   for (size_t k0 = 0; k0 < t->w->k; k0 += slice) {
     size_t k = t->w->k - k0 < slice ? t->w->k - k0 : slice;
     for (size_t i = 0; i < (line1 - line0) * strips; i++) {
@@ -94,7 +96,7 @@ void kin_convolve_3x3(const kin_context *context, const kin_pictures *in, const 
   size_t lines = in->images * in->height;
   if (lines == 0 || in->width == 0) return;
   convolution t = {.kernels = context->kernels, .in = in, .w = w, .out = out, .out_ld = out_ld, .tail = tail};
-  size_t column_blocks = divide_up(w->n, KIN_BLOCK_COLUMNS);
+  size_t column_blocks = divide_up(w->n, context->kernels->block_columns);
   /* Enough tasks to keep the threads level, each of enough pixels to pay for reading its weights. */
   size_t wanted = divide_up(4 * (size_t)kin_pool_threads(context->pool), column_blocks);
   size_t most = lines / divide_up(MIN_PIXELS, in->width);

@@ -1,17 +1,17 @@
 /* Packing weights into panels, and the blocked GEMM over tiles.
  *
- * A task owns a block of rows and of panels. For each slice of k its panels (at most SLICE * COLUMNS
+ * A task owns a block of rows and of panels. For each slice of k its panels (at most block_k * block_columns
  * floats) stay in the second-level cache while strips of tile_rows activations, which stay in the
- * first, pass over them. Slices come in ascending order, so that a sum over k is one chain. The sums stay with the
- * task until the tail has made outputs of them, so that an output is written once, and may be the residual.
+ * first, pass over them and bring in the panels of the next slice. Slices come in ascending order, so that a sum over k
+ * is one chain. The sums stay with the task until the tail has made outputs of them, so that an output is written once,
+ * and may be the residual.
  *
  * A slice of bfloat16 has twice the k, which are as many bytes. */
 #include "kernel/blocks.h"
 
 #include <string.h>
 
-enum { SLICE = KIN_BLOCK_FLOATS / KIN_BLOCK_COLUMNS, COLUMNS = KIN_BLOCK_COLUMNS, MAX_ROWS = 96 };
-enum { SUM_LD = COLUMNS + 16 };
+enum { MAX_ROWS = 96, SUM_LD = KIN_MAX_BLOCK_COLUMNS + 16, LINE_FLOATS = 16 };
 
 size_t kin_row_stride(size_t n) {
   return (divide_up(n, 16) | 1) * 16; /* an odd number of cache lines */
@@ -98,13 +98,13 @@ typedef struct gemm {
   kin_rows a, c;
   const kin_packed *w;
   const kin_tail *tail;
-  size_t tile_rows, row_blocks, panels_per_block;
+  size_t threads, tile_rows, row_blocks, panels_per_block;
 } gemm;
 
 /* A strip's activations of one slice of k; `rounded` is where they are bfloat16 only now. */
 typedef struct strip {
   size_t row, rows, k0, k;
-  uint16_t rounded[KIN_MAX_TILE_ROWS * 2 * SLICE];
+  uint16_t rounded[KIN_MAX_TILE_ROWS * 2 * KIN_MAX_BLOCK_K];
 } strip;
 
 static void round_strip(const gemm *g, strip *s) {
@@ -115,11 +115,27 @@ static void round_strip(const gemm *g, strip *s) {
   }
 }
 
-static void run_tile(const gemm *g, const strip *s, size_t panel, float *sums) {
+/* Part `part` of `parts` of a panel's next slice; after the last one, of the panel in its place when each of the
+ * threads has taken one task more. */
+static kin_ahead next_weights(const gemm *g, const strip *s, size_t task, size_t panel, size_t part, size_t parts) {
+  const kin_packed *w = g->w;
+  size_t k0 = s->k0 + s->k < w->k ? s->k0 + s->k : 0, k = w->k - k0 < s->k ? w->k - k0 : s->k;
+  if (k0 == 0) {
+    size_t blocks = (task + g->threads) / g->row_blocks - task / g->row_blocks;
+    panel += blocks * g->panels_per_block;
+    if (blocks == 0 || panel >= divide_up(w->n, KIN_PANEL)) return (kin_ahead){0};
+  }
+  size_t lines = k * KIN_PANEL / LINE_FLOATS, first = lines * part / parts;
+  return (kin_ahead){w->panels + (panel * w->k + k0) * KIN_PANEL + LINE_FLOATS * first,
+                     lines * (part + 1) / parts - first};
+}
+
+static void run_tile(const gemm *g, const strip *s, size_t panel, float *sums, kin_ahead ahead) {
   bool more = s->k0 > 0;
   if (!g->bf16) {
     const float *b = g->w->panels + (panel * g->w->k + s->k0) * KIN_PANEL;
-    g->kernels->gemm_tile(s->rows, s->k, g->a.f + s->row * g->a.ld + s->k0, g->a.ld, b, KIN_PANEL, sums, SUM_LD, more);
+    g->kernels->gemm_tile(s->rows, s->k, g->a.f + s->row * g->a.ld + s->k0, g->a.ld, b, KIN_PANEL, sums, SUM_LD, more,
+                          ahead);
     return;
   }
   const uint16_t *b = g->w->bf16 + (panel * even(g->w->k) + s->k0) * KIN_PANEL;
@@ -176,7 +192,8 @@ static void run_block(void *arg, size_t task) {
   size_t column = first * KIN_PANEL, end = last * KIN_PANEL < g->w->n ? last * KIN_PANEL : g->w->n;
   /* Strips of nearly equal height: 50 rows are 5 x 10, not 4 x 12 and a slow 2. */
   size_t strips = divide_up(rows, g->tile_rows);
-  size_t slices = divide_up(g->w->k, g->bf16 ? 2 * SLICE : SLICE), slice = even(divide_up(g->w->k, slices));
+  size_t most = g->kernels->block_k * (g->bf16 ? 2 : 1), slices = divide_up(g->w->k, most);
+  size_t slice = even(divide_up(g->w->k, slices));
   float sums[MAX_ROWS * SUM_LD];
   strip s;
   for (s.k0 = 0; s.k0 < g->w->k; s.k0 += slice) {
@@ -189,7 +206,8 @@ static void run_block(void *arg, size_t task) {
       size_t next = i + 1 < strips ? rows * (i + 2) / strips - rows * (i + 1) / strips : 0;
       for (size_t p = first; p < last; p++) {
         look_ahead(g, &s, next, p - first, last - first, p);
-        run_tile(g, &s, p, to + (p - first) * KIN_PANEL);
+        kin_ahead ahead = g->bf16 ? (kin_ahead){0} : next_weights(g, &s, task, p, i, strips);
+        run_tile(g, &s, p, to + (p - first) * KIN_PANEL, ahead);
       }
       if (s.k0 + s.k == g->w->k) finish(g, to, s.row, s.rows, column, end - column);
     }
@@ -198,13 +216,14 @@ static void run_block(void *arg, size_t task) {
 
 /* Choose blocks that end at nearly the same time on all threads; each has to read its panels, which takes as long as
  * some rows. */
-static void split(gemm *g, size_t threads) {
+static void split(gemm *g) {
   enum { PANELS_AS_ROWS = 8 };
-  size_t panels = divide_up(g->w->n, KIN_PANEL), least = SIZE_MAX, most = divide_up(g->m, MAX_ROWS) + threads;
-  size_t widest = panels < COLUMNS / KIN_PANEL ? panels : COLUMNS / KIN_PANEL;
+  size_t panels = divide_up(g->w->n, KIN_PANEL), least = SIZE_MAX, most = divide_up(g->m, MAX_ROWS) + g->threads;
+  size_t widest = g->kernels->block_columns / KIN_PANEL;
+  if (widest > panels) widest = panels;
   for (size_t p = widest; p > 0; p--)
     for (size_t blocks = divide_up(g->m, MAX_ROWS); blocks <= most && blocks <= g->m; blocks++) {
-      size_t rounds = divide_up(blocks * divide_up(panels, p), threads);
+      size_t rounds = divide_up(blocks * divide_up(panels, p), g->threads);
       size_t cost = rounds * p * (divide_up(g->m, blocks) + PANELS_AS_ROWS);
       if (cost < least) least = cost, g->row_blocks = blocks, g->panels_per_block = p;
     }
@@ -223,9 +242,10 @@ void kin_gemm_rows(const kin_context *context, size_t m, kin_rows a, const kin_p
             .a = a,
             .c = c,
             .w = w,
-            .tail = tail};
+            .tail = tail,
+            .threads = kin_pool_threads(context->pool)};
   g.tile_rows = g.bf16 ? g.bf16->tile_rows : g.kernels->tile_rows;
-  split(&g, kin_pool_threads(context->pool));
+  split(&g);
   kin_parallel_for(context->pool, g.row_blocks * divide_up(divide_up(w->n, KIN_PANEL), g.panels_per_block), run_block,
                    &g);
 }

@@ -45,14 +45,24 @@ typedef struct kin_scan_bound {
   float least;
 } kin_scan_bound;
 
+/* Cache lines that a tile brings into the second-level cache, spread over its products: a burst of them would let its
+ * own loads wait. Only a hint. */
+typedef struct kin_ahead {
+  const void *from;
+  size_t lines;
+} kin_ahead;
+
 typedef struct kin_kernels {
   const char *name;
   kin_isa isa;
   size_t tile_rows; /* most rows that gemm_tile takes, at most KIN_MAX_TILE_ROWS */
+  /* Columns and k of the weights that a task works on at a time, which stay in the second-level cache; at most
+   * KIN_MAX_BLOCK_COLUMNS and KIN_MAX_BLOCK_K. */
+  size_t block_columns, block_k;
 
   /* c[rows][KIN_PANEL] (+)= a[rows][k] * b[k][KIN_PANEL], rows >= 1; row strides in floats. */
   void (*gemm_tile)(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                    bool accumulate);
+                    bool accumulate, kin_ahead ahead);
   /* One row of the tail: out[i] = last(residual[i] + scale[i] * act(c[i] + bias[i])); out may be c or residual. */
   void (*tail_row)(const float *c, const float *bias, kin_activation act, const float *scale, const float *residual,
                    kin_activation last, size_t n, float *out);
@@ -90,6 +100,8 @@ typedef struct kin_kernels {
 } kin_kernels;
 
 #define KIN_MAX_TILE_ROWS 32
+#define KIN_MAX_BLOCK_COLUMNS 256
+#define KIN_MAX_BLOCK_K 384
 
 extern const kin_kernels kin_kernels_scalar, kin_kernels_avx2, kin_kernels_avx512;
 

@@ -1,6 +1,7 @@
 /* Kernels written on 16 lanes. The including file defines the type v16 and the v_* operations for its
- * instruction set, gemm_tile, transpose_block, TILE_ROWS, PEAK_CHAINS, DOT_QUERIES, ISA, NAME and TABLE; this file
- * makes the rest. Each lane operation is correctly rounded, so that every instruction set gives the same bits. */
+ * instruction set, gemm_tile, transpose_block, TILE_ROWS, BLOCK_COLUMNS, BLOCK_K, PEAK_CHAINS, DOT_QUERIES, ISA, NAME
+ * and TABLE; this file makes the rest. Each lane operation is correctly rounded, so that every instruction set gives
+ * the same bits. */
 
 #include <math.h>
 
@@ -295,6 +296,8 @@ const kin_kernels TABLE = {
     .name = NAME,
     .isa = ISA,
     .tile_rows = TILE_ROWS,
+    .block_columns = BLOCK_COLUMNS,
+    .block_k = BLOCK_K,
     .gemm_tile = gemm_tile,
     .tail_row = tail_row,
     .tail_sums = tail_sums,

@@ -144,9 +144,12 @@ static bool usable_int8(void) {
 #define PEAK_CHAINS 4
 #define DOT_QUERIES 1
 #define TILE_ROWS 4
+#define BLOCK_COLUMNS 256
+#define BLOCK_K 384
 
 static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                      size_t ldc, bool accumulate) {
+                      size_t ldc, bool accumulate, kin_ahead ahead) {
+  (void)ahead;
   for (size_t r = 0; r < rows; r++) {
     float *out = c + r * ldc;
     if (!accumulate) memset(out, 0, KIN_PANEL * sizeof *out);

@@ -271,7 +271,7 @@ static void mix_tokens(void *arg, size_t task) {
   for (size_t i = 0; i < tokens; i++) scores[i] = kernels->dot(key, x + i * ld, width);
   kernels->softmax(scores, 1.0f / sqrtf((float)(width / heads)), tokens);
   for (size_t i = 0; i < width; i += KIN_PANEL)
-    kernels->gemm_tile(1, tokens, scores, tokens, x + i, ld, mixed + i, ld, false);
+    kernels->gemm_tile(1, tokens, scores, tokens, x + i, ld, mixed + i, ld, false, (kin_ahead){0});
 }
 
 static void pool(pass *p, size_t n, float *out) {
