@@ -51,9 +51,11 @@ static int32_t peak(size_t iterations) {
   __m256i x = _mm256_set1_epi32(quad), total[PEAK_CHAINS];
   v8_weights w = v8_prepare(x);
   for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = _mm256_setzero_si256();
-  for (size_t i = 0; i < iterations; i++)
+  for (size_t i = 0; i < iterations; i++) {
+    __asm__("" : "+x"(x)); /* else the products, all the same, would be taken out of the loop */
 #pragma GCC unroll 16
     for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = v8_multiply_add(total[c], x, w);
+  }
   for (size_t c = 1; c < PEAK_CHAINS; c++) total[0] = _mm256_add_epi32(total[0], total[c]);
   int32_t lanes[8], all = 0;
   _mm256_storeu_si256((__m256i *)(void *)lanes, total[0]);
