@@ -4,7 +4,10 @@
  * A point is moved by one task, which reads where others are and writes only its own place; what a step does to both
  * ends is done when each end has its turn. The points are cut into ROUNDS, by number: those of a round move at once and
  * see one another where they were before it, but what moved in earlier rounds where it now is. So no two tasks depend
- * on one another, lots are drawn by point and epoch, and the result is the same whatever the threads. */
+ * on one another, lots are drawn by point and epoch, and the result is the same whatever the threads.
+ *
+ * Each epoch is cut into PASSES over all points, with a part of a point's pairs each. In one pass the near neighbours,
+ * which stand still meanwhile, would undo what a far one has drawn, and groups with few links would drift apart. */
 #include "analyse/random.h"
 #include "analyse/umap.h"
 #include "base/context.h"
@@ -13,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 16, TASK = 128, PUSHES = 5, LANES = 8 };
+enum { ROUNDS = 16, PASSES = 2, TASK = 128, PUSHES = 5, LANES = 8 };
 
 typedef struct moving {
   const kin_umap_layout *layout;
@@ -22,7 +25,7 @@ typedef struct moving {
   const float *points; /* [n][2] */
   float *moved;        /* [n][2]: where the points of the round go */
   float a, b, alpha;
-  size_t epoch, round;
+  size_t epoch, pass, round;
 } moving;
 
 /* out = x^b for positive x, to some 1e-6: 2^(b log2 x) by polynomials, the same bits on every machine. */
@@ -86,8 +89,10 @@ static void push(const moving *m, float *x, float *y, kin_random *random) {
 static void move_point(const moving *m, size_t i) {
   const kin_fuzzy_set *set = m->layout->set;
   float x = m->points[2 * i], y = m->points[2 * i + 1];
-  kin_random random = {m->layout->seed ^ (m->epoch * 0xd1342543de82ef95u + i) * 0x2545f4914f6cdd1du};
-  for (size_t e = set->first[i]; e < set->first[i + 1]; e++) {
+  kin_random random = {m->layout->seed ^
+                       ((m->epoch * PASSES + m->pass) * 0xd1342543de82ef95u + i) * 0x2545f4914f6cdd1du};
+  const size_t first = set->first[i], pairs = set->first[i + 1] - first;
+  for (size_t e = first + pairs * m->pass / PASSES; e < first + pairs * (m->pass + 1) / PASSES; e++) {
     const float rate = m->rate[e];
     if ((uint32_t)((float)(m->epoch + 1) * rate) == (uint32_t)((float)m->epoch * rate)) continue;
     const float *other = m->points + 2 * (size_t)set->other[e];
@@ -138,7 +143,8 @@ kin_status kin_umap_move(const kin_umap_layout *layout, float *points, kin_error
     set_rates(&m);
   for (m.epoch = 0; status == KIN_OK && m.epoch < layout->epochs; m.epoch++) {
     m.alpha = 1 - (float)m.epoch / (float)layout->epochs;
-    for (m.round = 0; m.round < ROUNDS; m.round++) run_round(&m, points);
+    for (m.pass = 0; m.pass < PASSES; m.pass++)
+      for (m.round = 0; m.round < ROUNDS; m.round++) run_round(&m, points);
     if (layout->on_progress && !layout->on_progress(layout->user, (double)(m.epoch + 1) / (double)layout->epochs))
       status = kin_fail(err, KIN_ERR_CANCELLED, "the map was stopped");
   }
