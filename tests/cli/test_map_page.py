@@ -101,7 +101,7 @@ class InBrowser(PageTest):
         self.check_colours(page, "255,255,255")
         self.assertIsNone(page.value(self.CARD))
         page.mouse("Moved", *self.find_dot(page))
-        self.assertRegex(page.value(self.CARD), r"\.(txt|png)\nlabel: <b>[xyz]\ncluster: cluster \d\nuniqueness: ")
+        self.assertRegex(page.value(self.CARD), r"\.(txt|png)\nlabel: <b>[xyz]\ncluster \d\nuniqueness: ")
         page.mouse("Moved", 30, 880)
         page.wait_for(f"{self.CARD} === null")
         # Moving about changes the picture, and the whole map comes back.

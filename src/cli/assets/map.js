@@ -130,7 +130,7 @@
   }
 
   function draw() {
-    const rest = Math.min(2.6, Math.max(1.1, 90 / Math.sqrt(n)));
+    const rest = Math.min(3, Math.max(1.1, 90 / Math.sqrt(n)));
     const radius = Math.round(4 * ratio * Math.min(6, rest * Math.pow(zoom, 0.3))) / 4;
     words.fill(pack(...back));
     makeMasks(radius);
@@ -245,7 +245,8 @@
     addLine("b", data.names[item]);
     if (folders[item]) addLine("span", folders[item]);
     for (const c of colourings) {
-      if (c.classes && c.of[item] !== NO_CLASS) addLine("span", `${c.name}: ${c.classes[c.of[item]]}`);
+      const name = c.classes && c.classes[c.of[item]];
+      if (name) addLine("span", c.name === "cluster" ? name : `${c.name}: ${name}`);
       if (c.stops && !isNaN(c.of[item])) addLine("span", `${c.name}: ${valueText(c, c.of[item])}`);
     }
   }
