@@ -195,40 +195,61 @@ static const cli_command fit_command = {
 
 /* --------------------------------------------------------------------- score */
 
-static int score_new(const cli_command *command, anomalies_job *j, const cli_list *operands) {
+typedef struct score_options {
+  anomalies_job job;
+  const char *watch;
+  bool only_new;
+} score_options;
+
+static int score_new(const cli_command *command, score_options *o, const cli_list *operands) {
+  anomalies_job *j = &o->job;
   kin_error err;
   if (operands->count < 1) return cli_usage_error(command, "which detector? give the file of 'kindred anomalies fit'");
   j->saved = operands->items[0];
   if (kin_detector_open(j->saved, &j->detector, &err) != KIN_OK) return cli_failed(&err);
   const cli_list rest = {.items = operands->items + 1, .count = operands->count - 1};
+  if (o->only_new && !o->watch) return cli_usage_error(command, "--new-only is for --watch");
+  if (o->watch && (rest.count || j->input.store || j->input.texts || j->csv || j->html))
+    return cli_usage_error(command, "--watch DIR prints lines of JSON: it takes no paths, --store, --texts, --csv or "
+                                    "--html");
+  if (o->watch) return anomalies_watch(command, j, o->watch, o->only_new);
   return analyse(command, j, &rest);
 }
 
 static int run_score(const cli_command *command, int argc, char **argv) {
-  anomalies_job j = {.count = 0};
-  const cli_option options[] = {{"count", 'n', CLI_COUNT, &j.count, "N", "items to show (default: all)"},
-                                SHOW_OPTIONS(j),
-                                CLI_VECTORS_OPTIONS(j.input),
-                                CLI_POOLING_OPTION(j.common),
-                                CLI_COMMON_OPTIONS(j.common)};
+  score_options o = {.job = {.count = 0}};
+  const cli_option options[] = {
+      {"watch", 0, CLI_TEXT, &o.watch, "DIR",
+       "score the pictures in DIR, then each that comes, and\nprint a line of JSON for each until Ctrl-C"},
+      {"new-only", 0, CLI_FLAG, &o.only_new, NULL, "of --watch: leave out what is there already"},
+      {"count", 'n', CLI_COUNT, &o.job.count, "N", "items to show (default: all)"},
+      SHOW_OPTIONS(o.job),
+      CLI_VECTORS_OPTIONS(o.job.input),
+      CLI_POOLING_OPTION(o.job.common),
+      CLI_COMMON_OPTIONS(o.job.common)};
   cli_list operands = {0};
   int status;
-  if (cli_parse(command, options, sizeof options / sizeof *options, &j.common, argc, argv, &operands, &status))
-    status = score_new(command, &j, &operands);
+  if (cli_parse(command, options, sizeof options / sizeof *options, &o.job.common, argc, argv, &operands, &status))
+    status = score_new(command, &o, &operands);
   cli_list_free(&operands);
-  release(&j);
+  release(&o.job);
   return status;
 }
 
 static const cli_command score_command = {
     .name = "anomalies score",
-    .usage = "[OPTION]... DETECTOR PATH... | DETECTOR FILE.npy | DETECTOR --store FILE",
+    .usage = "[OPTION]... DETECTOR PATH... | DETECTOR FILE.npy | DETECTOR --watch DIR",
     .summary = "score new items by a detector",
     .details = "Tell how unlike the reference of a detector each item is, the most unlike first, with a\n"
                "p-value: the share of the reference's scores that are as high. Vectors of another model\n"
-               "are refused. Exit status 3 if some inputs couldn't be read.",
+               "are refused. Exit status 3 if some inputs couldn't be read.\n"
+               "\n"
+               "--watch DIR scores the pictures in DIR itself (not those in folders below), a changed one\n"
+               "again, as soon as each is closed or moved in. One that can't be read gives a line with\n"
+               "\"error\". Ctrl-C ends it with status 0, or 3 if some couldn't be read.",
     .examples = "  kindred anomalies score good.kin new/ --model dinov2-small --html new.html\n"
-                "  kindred anomalies score usual.kin --store new.db --json\n",
+                "  kindred anomalies score usual.kin --store new.db --json\n"
+                "  kindred anomalies score good.kin --watch /var/camera --new-only | tee scores.jsonl\n",
     .run = run_score};
 
 /* ------------------------------------------------------------------- command */

@@ -36,4 +36,8 @@ const char *anomalies_threshold_text(const kin_detector_info *info, char out[96]
 /* anomalies_page.c: prints its error and returns an exit status. */
 int anomalies_write_page(const anomalies_job *j, cli_page *page);
 
+/* anomalies_watch.c: score the pictures of a folder by the job's detector, those there now (unless `only_new`) and then
+ * each that comes, until a signal does. Prints its error and returns an exit status. */
+int anomalies_watch(const cli_command *command, anomalies_job *j, const char *folder, bool only_new);
+
 #endif

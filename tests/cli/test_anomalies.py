@@ -1,10 +1,13 @@
-"""kindred anomalies: ranking, fit and score of photos, texts, a store and .npy files; CSV, the page, bad input."""
+"""kindred anomalies: ranking, fit, score and watching of photos, texts, a store and .npy files; CSV, the page, bad input."""
 import csv
 import io
 import json
 import os
+import select
+import signal
+import subprocess
 
-from support import CommandTest, main, make_bert
+from support import BIN, CommandTest, main, make_bert
 from test_cluster import npy, three_groups
 from test_model_compare import Page
 
@@ -81,6 +84,58 @@ class Anomalies(CommandTest):
         bert = make_bert(self.folder / "bert")
         self.anomalies("--texts", "texts.txt", "--model", bert, "--html", "page.html", "-q")
         self.assertIn("<road>", "".join(Page((self.folder / "page.html").read_text()).text))
+
+    def watch(self, *args):
+        """Start watching; ends with the test."""
+        process = subprocess.Popen([BIN, "anomalies", "score", "d.kin", "--watch", "in", "--model", self.clip, *args],
+                                   cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def next_line(self, process):
+        """Waits; each line is flushed when its file is scored."""
+        ready, _, _ = select.select([process.stdout], [], [], 120)
+        self.assertTrue(ready, "no line came")
+        return json.loads(process.stdout.readline())
+
+    def test_watch(self):
+        self.put_pictures(*(f"photos/{i}.png" for i in range(6)), "in/a.png", "in/b.png", "in/below/c.png")
+        self.put("in/notes.txt", "no picture")
+        self.describe("fit", "photos", "--model", self.clip, "-o", "d.kin")
+        alone = {item["path"]: item for item in self.describe("score", "d.kin", "in", "--model", self.clip)["ranked"]}
+        process = self.watch("-q")
+        for name in ("in/a.png", "in/b.png"):
+            line = self.next_line(process)
+            self.assertEqual(line.pop("path"), name)
+            self.assertEqual(line, {key: alone[name][key] for key in ("score", "p_value", "anomaly")})
+        self.put_pictures("in/late.png")
+        self.assertEqual(self.next_line(process)["path"], "in/late.png")
+        os.rename(self.folder / "photos/0.png", self.folder / "in/moved.png")
+        self.assertEqual(self.next_line(process)["path"], "in/moved.png")
+        self.put("in/broken.png", b"no picture")
+        line = self.next_line(process)
+        self.assertEqual((line["path"], "score" in line, "broken.png" in line["error"]), ("in/broken.png", False, True))
+        self.put("in/a.png", (self.folder / "photos/1.png").read_bytes())
+        self.assertEqual(self.next_line(process)["path"], "in/a.png")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, out, err), (3, b"", b""))
+
+    def test_watch_new_only(self):
+        self.put_pictures(*(f"photos/{i}.png" for i in range(6)), "in/a.png")
+        self.describe("fit", "photos", "--model", self.clip, "-o", "d.kin")
+        process = self.watch("--new-only")
+        self.assertIn(b"watching in", process.stderr.readline())
+        self.put_pictures("in/b.png")
+        self.assertEqual(self.next_line(process)["path"], "in/b.png")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual((process.communicate(timeout=60)[0], process.returncode), (b"", 0))
+        for args, status, message in ((["--watch", "none"], 1, "can't watch none"),
+                                      (["--watch", "in", "photos"], 2, "takes no paths"), (["--new-only"], 2, "--watch")):
+            self.assertIn(message, self.anomalies("score", "d.kin", *args, "--model", self.clip, status=status).err)
+        self.assertIn("take that model",
+                      self.anomalies("score", "d.kin", "--watch", "in", "--model", self.dino, status=1).err)
 
     def test_few_and_same(self):
         self.put("two.npy", npy([[1, 2], [2, 1]]))
