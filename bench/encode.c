@@ -6,6 +6,7 @@
  * Prints a line of JSON once the model is open, then answers each line of standard input with one:
  *   images FILE N REPEAT           FILE holds N crops [size][size][3] of 8 bits, encoded as one batch
  *   tokens FILE N LENGTH REPEAT    FILE holds N rows of LENGTH int32 ids
+ *   mixed FILE N LENGTH REPEAT     the same, padded; behind the rows N int32 true lengths
  * {"seconds": S} is the time of REPEAT such batches; the vectors (float32) go to FILE.kindred. */
 #include "model/model.h"
 
@@ -25,21 +26,24 @@ static _Noreturn void die(const kin_error *err) {
   exit(1);
 }
 
-/* Encode the batch that `map` holds, of `bytes` in all. */
-static kin_status encode(kin_model *model, const kin_map *map, size_t n, size_t length, float *out, kin_error *err) {
+/* Encode the batch that `map` holds: texts if `length` is not 0, `mixed` with their true lengths. */
+static kin_status encode(kin_model *model, const kin_map *map, size_t n, size_t length, bool mixed, float *out,
+                         kin_error *err) {
   if (length == 0) {
     const kin_preprocess *p = kin_model_preprocess(model);
     if (p == NULL || map->size != n * p->crop_height * p->crop_width * 3)
       return kin_fail(err, KIN_ERR_ARGUMENT, "the crops don't fit the model");
     return kin_model_encode_images(model, map->data, n, out, err);
   }
-  if (map->size != n * length * sizeof(int32_t)) return kin_fail(err, KIN_ERR_ARGUMENT, "not %zu ids a row", length);
+  if (map->size != n * (length + mixed) * sizeof(int32_t))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "not %zu ids a row", length);
+  const int32_t *rows = (const int32_t *)(const void *)map->data;
   const int32_t **ids = kin_array(n, sizeof *ids);
   size_t *lengths = kin_array(n, sizeof *lengths);
   kin_status status = KIN_ERR_MEMORY;
   for (size_t i = 0; ids != NULL && lengths != NULL && i < n; i++) {
-    ids[i] = (const int32_t *)(const void *)map->data + i * length;
-    lengths[i] = length;
+    ids[i] = rows + i * length;
+    lengths[i] = mixed ? (size_t)rows[n * length + i] : length;
   }
   if (ids != NULL && lengths != NULL) status = kin_model_encode_tokens(model, ids, lengths, n, out, err);
   free(ids), free(lengths);
@@ -53,7 +57,7 @@ static void save(const char *path, const float *vectors, size_t n) {
   free(name);
 }
 
-static void answer(kin_model *model, const char *path, size_t n, size_t length, size_t repeat) {
+static void answer(kin_model *model, const char *path, size_t n, size_t length, bool mixed, size_t repeat) {
   kin_error err;
   kin_map map;
   if (kin_map_open(path, &map, &err) != KIN_OK) die(&err);
@@ -62,7 +66,7 @@ static void answer(kin_model *model, const char *path, size_t n, size_t length, 
   if (out == NULL) die(&(kin_error){KIN_ERR_MEMORY, "no memory"});
   const double start = now();
   for (size_t r = 0; r < repeat; r++)
-    if (encode(model, &map, n, length, out, &err) != KIN_OK) die(&err);
+    if (encode(model, &map, n, length, mixed, out, &err) != KIN_OK) die(&err);
   const double seconds = now() - start;
   save(path, out, floats);
   printf("{\"seconds\": %.6f}\n", seconds);
@@ -96,9 +100,11 @@ int main(int argc, char **argv) {
   while (fgets(line, sizeof line, stdin) != NULL) {
     size_t n, length, repeat;
     if (sscanf(line, "images %4095s %zu %zu", path, &n, &repeat) == 3)
-      answer(model, path, n, 0, repeat);
+      answer(model, path, n, 0, false, repeat);
     else if (sscanf(line, "tokens %4095s %zu %zu %zu", path, &n, &length, &repeat) == 4)
-      answer(model, path, n, length, repeat);
+      answer(model, path, n, length, false, repeat);
+    else if (sscanf(line, "mixed %4095s %zu %zu %zu", path, &n, &length, &repeat) == 4)
+      answer(model, path, n, length, true, repeat);
     else
       return fprintf(stderr, "bench-encode: what is %s", line), 2;
   }

@@ -50,8 +50,9 @@ class Engine:
         return json.loads(line)
 
     def seconds(self, task, path, shape, repeat):
-        sizes = shape if task == "tokens" else shape[:1]
-        print(task, path, *sizes, repeat, file=self.process.stdin, flush=True)
+        if task == "mixed" and self.name != "kindred":
+            task = "tokens"  # to them they are of one length
+        print(task, path, *shape, repeat, file=self.process.stdin, flush=True)
         return self.answer()["seconds"]
 
     def close(self):
@@ -93,7 +94,9 @@ def open_clip_multiply_adds(model, task, length):
 
 
 def multiply_adds(config, task, side, length):
-    """Of one input through a tower, as the model defines it."""
+    """Of one input through a tower, as the model defines it; of mixed texts (task "mixed") on average."""
+    if task == "mixed":
+        return statistics.mean(multiply_adds(config, "tokens", side, n) for n in length)
     if "model_cfg" in config:
         return open_clip_multiply_adds(config["model_cfg"], task, length)
     if task == "tokens" and "text_config" not in config:  # a sentence encoder
@@ -139,6 +142,21 @@ def make_input(folder, task, side, shape, vocabulary):
     return path
 
 
+def make_mixed(scratch, folder, cache, batch):
+    """Sayings of real lengths as the model's own tokenizer gives them, padded to the longest; behind the ids their
+    lengths. Returns the file's path and the lengths."""
+    import transformers
+
+    lines = [line for f in sorted((cache / "fortunes").glob("*/*.jsonl")) for line in f.read_text().splitlines()]
+    texts = [json.loads(line)["text"] for line in lines[::len(lines) // batch][:batch]]
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, max_length=77,
+                                                                 return_tensors="np")
+    lengths = tokens["attention_mask"].sum(1)
+    path = scratch / f"mixed-{batch}"
+    np.concatenate([tokens["input_ids"].ravel(), lengths]).astype(np.int32).tofile(path)
+    return path, lengths.tolist()
+
+
 def difference(path, engine):
     ours, theirs = (np.fromfile(f"{path}.{e}", np.float32).astype(float) for e in ("kindred", engine))
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
@@ -147,7 +165,7 @@ def difference(path, engine):
 def exact(folder, options, path, task, shape):
     """Our fp32 vectors of the input."""
     command = [options.build / "bench/bench-encode", folder, str(options.threads)]
-    line = " ".join(map(str, [task, path, *(shape if task == "tokens" else shape[:1]), 1])) + "\n"
+    line = " ".join(map(str, [task, path, *shape, 1])) + "\n"
     subprocess.run(command, input=line, text=True, check=True, stdout=subprocess.DEVNULL)
     return np.fromfile(f"{path}.kindred", np.float32).astype(float).reshape(shape[0], -1)
 
@@ -190,13 +208,22 @@ def bench_model(name, options, report):
     jobs = [] if sentences else [("images", (batch,)) for batch in options.batches]
     if sentences or "model_cfg" in config or config["model_type"] == "clip":
         jobs += [("tokens", (batch, length)) for length in (16, 77) for batch in options.batches]
+        if "model_cfg" not in config:  # open_clip's tokenizers aren't transformers'
+            jobs += [("mixed", (batch,)) for batch in options.mixed]
+    jobs = [job for job in jobs if not options.tasks or job[0] in options.tasks]
     with tempfile.TemporaryDirectory() as scratch:
         for task, shape in jobs:
-            path = make_input(pathlib.Path(scratch), task, side, shape, config.get("vocab_size", 49408))
+            lengths = shape[-1]
+            if task == "mixed":
+                path, lengths = make_mixed(pathlib.Path(scratch), folder, options.cache.parent, shape[0])
+                shape = (shape[0], max(lengths))
+            else:
+                path = make_input(pathlib.Path(scratch), task, side, shape, config.get("vocab_size", 49408))
             top, reference = peak(options), exact(folder, options, path, task, shape)
             rates = measure(engines, task, path, shape, options)
-            macs = multiply_adds(config, task, side, shape[-1])
-            what = f"batch {shape[0]}" + (f", {shape[1]} tokens" if task == "tokens" else "")
+            macs = multiply_adds(config, task, side, lengths)
+            what = f"batch {shape[0]}" + (f", {shape[1]} tokens" if task == "tokens" else
+                                          f", {min(lengths)} to {shape[1]} tokens" if task == "mixed" else "")
             print(f"\n{name}, {task}, {what}: {macs / 1e9:.2f} G multiply-adds each, "
                   f"{options.precision} peak {top:.1f} G/s", flush=True)
             for e in rates:
@@ -223,6 +250,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="seeded models, or materials (minilm); default: clip-vit-b-32 dinov2-small")
     parser.add_argument("--batches", type=numbers, default=[1, 16], help="default: 1,16")
+    parser.add_argument("--mixed", type=numbers, default=[], metavar="BATCH,...",
+                        help="batches of sayings of different lengths, which the peers pad to the longest; default: none")
+    parser.add_argument("--tasks", type=lambda s: s.split(","), help="of images, tokens, mixed; default: all")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32",
                         help="of ours and the peers, each in its own way (see encode_peer.py); default: fp32")
     parser.add_argument("--threads", type=int, default=2, help="default: 2")

@@ -44,14 +44,14 @@ def transformers_towers(folder, config):
 
 
 def sentence_towers(folder):
-    """sentence-transformers' modules without its tokenising and padding; the benchmark's texts are of one length."""
+    """sentence-transformers' modules without its tokenising; padding is token 0, as BERT's is."""
     import sentence_transformers
     import torch
 
     model = sentence_transformers.SentenceTransformer(str(folder), device="cpu").eval()
 
     def embed(ids):
-        out = model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        out = model({"input_ids": ids, "attention_mask": (ids != 0).long()})
         return out["sentence_embedding"]
 
     return model, {"tokens": embed}
@@ -181,7 +181,7 @@ class OpenVino:
 
 def read(folder, task, path, n, length):
     if task == "tokens":
-        return np.fromfile(path, np.int32).reshape(n, length).astype(np.int64)
+        return np.fromfile(path, np.int32, n * length).reshape(n, length).astype(np.int64)
     if (folder / "preprocessor_config.json").exists():
         processor = json.loads((folder / "preprocessor_config.json").read_text())
         mean, deviation = processor["image_mean"], processor["image_std"]
