@@ -112,6 +112,19 @@ KIN_API kin_status kin_precision_parse(const char *name, kin_precision *out, kin
 /* Never NULL. */
 KIN_API const char *kin_precision_name(kin_precision precision);
 
+/* Which of an image transformer's last rows, after its last layer norm, become the vector. */
+typedef enum kin_pooling {
+  KIN_POOLING_DEFAULT = 0, /* as the model was made: the class token */
+  KIN_POOLING_CLS,         /* the class token */
+  KIN_POOLING_MEAN,        /* the mean of the patch tokens (registers left out) */
+  KIN_POOLING_CLS_MEAN     /* both, one after the other: twice as many floats */
+} kin_pooling;
+
+/* "cls", "mean", "cls+mean" or "default" into *out; KIN_ERR_ARGUMENT for another name. */
+KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err);
+/* Never NULL. */
+KIN_API const char *kin_pooling_name(kin_pooling pooling);
+
 typedef struct kin_model_info {
   char architecture[32]; /* "clip", "clip-resnet", "dinov2", ... */
   char id[65];           /* hex SHA-256 over config and weights: two models with one id give the same vectors */
@@ -125,18 +138,8 @@ typedef struct kin_model_info {
   double logit_scale;    /* exp(logit_scale) of CLIP: cosine to logit; 0 where there is none */
   bool has_image, has_text;
   kin_precision precision; /* never AUTO */
+  kin_pooling pooling;     /* DEFAULT where there is no choice, and only there */
 } kin_model_info;
-
-/* Which of an image transformer's last rows, after its last layer norm, become the vector. */
-typedef enum kin_pooling {
-  KIN_POOLING_DEFAULT = 0, /* as the model was made: the class token */
-  KIN_POOLING_CLS,         /* the class token */
-  KIN_POOLING_MEAN,        /* the mean of the patch tokens (registers left out) */
-  KIN_POOLING_CLS_MEAN     /* both, one after the other: twice as many floats */
-} kin_pooling;
-
-/* "cls", "mean", "cls+mean" or "default" into *out; KIN_ERR_ARGUMENT for another name. */
-KIN_API kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err);
 
 /* Zero members take the default. */
 typedef struct kin_model_options {
@@ -376,6 +379,9 @@ typedef struct kin_collection_info {
   char model_path[4096];      /* where the model was when it was last used */
   char text_model_id[65];     /* a model of its own for text queries (kin_store_set_text_model); "": none */
   char text_model_path[4096]; /* likewise */
+  /* How to open these models again; FP32 and DEFAULT, too, where a store made by an older version doesn't tell. */
+  kin_precision precision, text_precision;
+  kin_pooling pooling;
   size_t dim;
   size_t items;                    /* files */
   size_t vectors;                  /* one a picture, one a passage of a document */
@@ -449,6 +455,8 @@ typedef struct kin_store_stats {
   char model_path[4096];
   char text_model_id[65]; /* "": none of its own */
   char text_model_path[4096];
+  kin_precision precision, text_precision; /* as in kin_collection_info */
+  kin_pooling pooling;
 } kin_store_stats;
 KIN_API kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, kin_error *err);
 
@@ -665,10 +673,14 @@ typedef struct kin_store_problem {
   const char *file; /* of the store */
   const char *what; /* is wrong with it */
   const char *fix;  /* what to do about it */
+  bool repaired;    /* it was done */
 } kin_store_problem;
 
-/* NULL members are left out. */
+/* Zero members are left out. */
 typedef struct kin_check_options {
+  /* Mend what can be mended without a copy: items lose the vectors that are damaged, so that indexing makes them anew;
+   * full-text indices are made anew; what was derived goes; rows and holes of the catalogue are put right. */
+  bool repair;
   void (*on_problem)(void *user, const kin_store_problem *problem);
   /* Rows checked so far, of all vector files; called often. False: stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, uint64_t done, uint64_t total);
@@ -677,16 +689,16 @@ typedef struct kin_check_options {
 
 typedef struct kin_check_report {
   size_t collections;
-  uint64_t rows; /* of vector files, checksums compared */
-  uint64_t problems;
+  uint64_t rows;               /* of vector files, checksums compared */
+  uint64_t problems, repaired; /* the latter are among the former */
   bool read_only; /* the store can't be written, so its indices of words weren't checked, which takes a transaction */
 } kin_check_report;
 
 /* Read the whole store at `path` and report all damage: SQLite's own checks (integrity, foreign keys, full-text
  * indices), the checksum of every vector record and code, the rows of each vector file against the catalogue, and
- * files that no collection names. Nothing is changed, and no other process can write meanwhile. KIN_OK means that the
- * check ran: `out` (may be NULL) tells whether there are problems. `options` may be NULL. KIN_ERR_IO: no such store;
- * KIN_ERR_BUSY: another process is writing to it; KIN_ERR_CANCELLED. */
+ * files that no collection names. Without `repair` nothing is changed; no other process can write meanwhile. KIN_OK
+ * means that the check ran: `out` (may be NULL) tells whether there are problems. `options` may be NULL. KIN_ERR_IO: no
+ * such store; KIN_ERR_BUSY: another process is writing to it; KIN_ERR_CANCELLED. */
 KIN_API kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
                                    kin_check_report *out, kin_error *err);
 

@@ -27,7 +27,7 @@ typedef enum cli_kind {
   CLI_SINCE,    /* int64_t: a date, a Unix time, or a time ago */
   CLI_ISA,      /* kin_isa */
   CLI_POOLING,  /* kin_pooling */
-  CLI_PRECISION /* kin_precision */
+  CLI_PRECISION /* cli_precision */
 } cli_kind;
 
 typedef struct cli_option {
@@ -57,13 +57,18 @@ extern const cli_command cli_command_anomalies, cli_command_anomalies_recent;
 extern const cli_command cli_command_index_optimize, cli_command_bench_recall;
 extern const cli_command cli_command_duplicates;
 
+typedef struct cli_precision {
+  kin_precision value;
+  bool given; /* otherwise a store's own is taken */
+} cli_precision;
+
 /* Options that every command takes. */
 typedef struct cli_common {
   const char *model;
   size_t threads;
   kin_isa isa;
   kin_pooling pooling;
-  kin_precision precision;
+  cli_precision precision;
   bool json, quiet, help;
 } cli_common;
 
@@ -113,7 +118,7 @@ int cli_run_part(const cli_command *command, const cli_command *const *parts, si
 
 typedef struct cli_session {
   kin_context *context;
-  kin_precision precision; /* of the models that it opens */
+  cli_precision precision; /* of the models that it opens */
   kin_model *model;
   kin_model_info info;
 } cli_session;
@@ -126,6 +131,8 @@ int cli_no_model(const cli_command *command);
 /* Each prints its error. A model is a directory, or a name that the model cache knows (kin_hub_find). */
 int cli_open_context(const cli_common *common, cli_session *out);
 int cli_open_model(const char *name, kin_pooling pooling, cli_session *session);
+/* The same, opened as the store's only collection of this model was, as far as the options don't say how. */
+int cli_open_model_of(kin_store *store, const char *name, const cli_common *common, cli_session *session);
 /* Both. */
 int cli_open_session(const cli_common *common, const char *model, cli_session *out);
 void cli_session_close(cli_session *session);

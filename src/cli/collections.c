@@ -16,10 +16,14 @@ static const char *kind_of(const kin_collection_info *c) {
   return c->image && c->text ? "pictures and texts" : c->image ? "pictures" : "texts";
 }
 
-static void print_model(const char *label, const char *path, const char *id) {
+static void print_model(const char *label, const char *path, const char *id, kin_precision precision,
+                        kin_pooling pooling) {
   printf("    %-12s", label);
   cli_put_text(path);
-  printf(" (id %.12s)\n", id);
+  printf(" (id %.12s", id);
+  if (precision != KIN_PRECISION_FP32) printf(", %s", kin_precision_name(precision));
+  if (pooling > KIN_POOLING_CLS) printf(", pooling %s", kin_pooling_name(pooling));
+  printf(")\n");
 }
 
 static void print_index(const kin_collection_info *c) {
@@ -36,13 +40,15 @@ static void print_collections(const kin_collections *all) {
            cli_group_digits(c->items, items), cli_plural(c->items), cli_group_digits(c->vectors, vectors),
            cli_plural(c->vectors), cli_group_digits(c->dim, dim), (double)c->bytes / 1e6, kind_of(c));
     if (*c->ann) print_index(c);
-    print_model("model", c->model_path, c->model_id);
-    if (*c->text_model_id) print_model("text model", c->text_model_path, c->text_model_id);
+    print_model("model", c->model_path, c->model_id, c->precision, c->pooling);
+    if (*c->text_model_id)
+      print_model("text model", c->text_model_path, c->text_model_id, c->text_precision, KIN_POOLING_DEFAULT);
   }
 }
 
 static json_t *describe(const kin_collection_info *c) {
-  json_t *out = json_pack("{sI ss sI sI sI sI sb sb}", "id", (json_int_t)c->id, "model_id", c->model_id, "dim",
+  json_t *out = json_pack("{sI ss ss ss sI sI sI sI sb sb}", "id", (json_int_t)c->id, "model_id", c->model_id,
+                          "precision", kin_precision_name(c->precision), "pooling", kin_pooling_name(c->pooling), "dim",
                           (json_int_t)c->dim, "items", (json_int_t)c->items, "vectors", (json_int_t)c->vectors, "bytes",
                           (json_int_t)c->bytes, "image", c->image, "text", c->text);
   bool ok = out && kin_json_set_text(out, "model", c->model_path);

@@ -27,8 +27,8 @@ typedef struct job {
   cli_captions captions;
   size_t captioned; /* files of the store that have some of these */
   kin_metadata_report described;
-  uint64_t total; /* files, counted beforehand for the progress bar; 0: not counted */
-  char remembered[sizeof((kin_store_stats *)0)->model_path];
+  uint64_t total;             /* files, counted beforehand for the progress bar; 0: not counted */
+  kin_store_stats remembered; /* of the store's only collection */
 } job;
 
 static bool on_progress(void *user, const kin_index_progress *p) {
@@ -56,13 +56,23 @@ static int open_store(job *j) {
 
 /* The model of the store's only collection. */
 static int find_remembered(job *j) {
-  kin_store_stats stats;
   kin_error err;
   if (!j->options->common.model && kin_store_select(j->store, &(kin_collection_wish){0}, &err) != KIN_OK)
     return cli_failed(&err);
-  if (kin_store_get_stats(j->store, &stats, &err) != KIN_OK) return cli_failed(&err);
-  snprintf(j->remembered, sizeof j->remembered, "%s", stats.model_path);
-  return CLI_OK;
+  return kin_store_get_stats(j->store, &j->remembered, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
+}
+
+/* A store's own model opened in another way than for it would begin a second collection; that must be meant. */
+static int check_opening(const cli_command *command, const job *j) {
+  const kin_store_stats *r = &j->remembered;
+  const kin_model_info *info = &j->session.info;
+  if (j->options->common.model || !*r->model_id || strcmp(info->id, r->model_id) == 0) return CLI_OK;
+  if (info->precision == r->precision && (info->pooling == r->pooling || !r->pooling)) return CLI_OK;
+  return cli_usage_error(command,
+                         "the vectors of %s were made with --precision %s%s%s, which don't go with others; leave it "
+                         "away, or name the model, too, to begin a collection of its own",
+                         j->options->store, kin_precision_name(r->precision), r->pooling ? " --pooling " : "",
+                         r->pooling ? kin_pooling_name(r->pooling) : "");
 }
 
 /* An existing store tells which model to use; a new one is made only when the model could be opened. */
@@ -77,10 +87,14 @@ static int open_all(const cli_command *command, job *j) {
   if (status == CLI_OK && exists) status = open_store(j);
   if (status == CLI_OK && exists) status = find_remembered(j);
   if (status != CLI_OK) return status;
-  j->model_dir = cli_model_dir(&j->options->common, j->remembered);
+  j->model_dir = cli_model_dir(&j->options->common, j->remembered.model_path);
   if (!j->model_dir) return cli_no_model(command);
-  status = cli_open_model(j->model_dir, j->options->common.pooling, &j->session);
-  return status == CLI_OK && !exists ? open_store(j) : status;
+  if (!exists) {
+    status = cli_open_model(j->model_dir, j->options->common.pooling, &j->session);
+    return status == CLI_OK ? open_store(j) : status;
+  }
+  status = cli_open_model_of(j->store, j->model_dir, &j->options->common, &j->session);
+  return status == CLI_OK ? check_opening(command, j) : status;
 }
 
 /* What the model can embed; with both towers pictures alone, unless --documents asks for texts too. */

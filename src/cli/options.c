@@ -164,6 +164,13 @@ static bool parse_isa(const char *text, kin_isa *out) {
   return false;
 }
 
+/* "auto" leaves the choice, to a store too. */
+static bool parse_precision(const char *text, cli_precision *out) {
+  if (kin_precision_parse(text, &out->value, NULL) != KIN_OK) return false;
+  out->given = out->value != KIN_PRECISION_AUTO;
+  return true;
+}
+
 /* Store `argument`; returns NULL or what was expected instead. */
 static const char *set_option(const cli_option *option, const char *argument) {
   switch (option->kind) {
@@ -188,7 +195,7 @@ static const char *set_option(const cli_option *option, const char *argument) {
   case CLI_POOLING:
     return kin_pooling_parse(argument, option->value, NULL) == KIN_OK ? NULL : "cls, mean or cls+mean";
   case CLI_PRECISION:
-    return kin_precision_parse(argument, option->value, NULL) == KIN_OK ? NULL : "fp32, bf16, int8 or auto";
+    return parse_precision(argument, option->value) ? NULL : "fp32, bf16, int8 or auto";
   }
   return NULL;
 }

@@ -51,7 +51,7 @@ static int select_collection(cli_query *q, const char *text_model, bool texts, b
   kin_collection_wish wish = {.image = images, .text = texts};
   kin_error err;
   int status = text_model ? cli_open_model(text_model, KIN_POOLING_DEFAULT, &q->text) : CLI_OK;
-  if (status == CLI_OK && common->model) status = cli_open_model(common->model, common->pooling, &q->session);
+  if (status == CLI_OK && common->model) status = cli_open_model_of(q->store, common->model, common, &q->session);
   if (status != CLI_OK) return status;
   wish.text_model = q->text.model;
   if (common->model) wish.model_id = q->session.info.id;
@@ -76,14 +76,16 @@ int cli_query_choose(const cli_command *command, cli_query *q, const char *text_
   if (status != CLI_OK) return status;
   /* Texts go to the text model that the store remembers, unless told otherwise. */
   bool remembered = texts && !text_model && *q->stats.text_model_id;
+  if (remembered && !q->text.precision.given) q->text.precision.value = q->stats.text_precision;
+  if (!q->session.precision.given) q->session.precision.value = q->stats.precision;
   bool own = images || (texts && !text_model && !remembered);
   if (!own) close_model(&q->session);
   if (remembered)
     status = open_remembered(command, q, cli_model_dir(&(cli_common){0}, q->stats.text_model_path), &q->text,
                              KIN_POOLING_DEFAULT, true);
   if (status == CLI_OK && own && !q->session.model)
-    status =
-        open_remembered(command, q, cli_model_dir(common, q->stats.model_path), &q->session, common->pooling, !images);
+    status = open_remembered(command, q, cli_model_dir(common, q->stats.model_path), &q->session,
+                             common->pooling ? common->pooling : q->stats.pooling, !images);
   return status;
 }
 

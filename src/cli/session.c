@@ -54,12 +54,33 @@ int cli_open_model(const char *name, kin_pooling pooling, cli_session *session) 
   char *dir = NULL;
   kin_status status = kin_hub_find(name, NULL, &dir, &err);
   char *packed = packed_folder();
-  kin_model_options options = {.pooling = pooling, .precision = session->precision, .packed_folder = packed};
+  kin_model_options options = {.pooling = pooling, .precision = session->precision.value, .packed_folder = packed};
   if (status == KIN_OK) status = kin_model_open_with(session->context, dir, &options, &session->model, &err);
   free(dir), free(packed);
   if (status != KIN_OK) return cli_failed(&err);
   kin_model_get_info(session->model, &session->info);
   return CLI_OK;
+}
+
+int cli_open_model_of(kin_store *store, const char *name, const cli_common *common, cli_session *session) {
+  kin_collections *all = NULL;
+  kin_error err;
+  if (kin_store_collections(store, &all, &err) != KIN_OK) return cli_failed(&err);
+  char *dir = NULL, *path = kin_hub_find(name, NULL, &dir, NULL) == KIN_OK ? realpath(dir, NULL) : NULL;
+  const kin_collection_info *found = NULL;
+  size_t n = 0;
+  for (size_t i = 0; path && i < kin_collections_count(all); i++) {
+    const kin_collection_info *c = kin_collections_get(all, i);
+    if (strcmp(c->model_path, path) != 0) continue;
+    found = c;
+    n++;
+  }
+  kin_pooling pooling = common->pooling;
+  if (n == 1 && !session->precision.given) session->precision.value = found->precision;
+  if (n == 1 && !pooling) pooling = found->pooling;
+  free(dir), free(path);
+  kin_collections_close(all);
+  return cli_open_model(name, pooling, session);
 }
 
 int cli_open_session(const cli_common *common, const char *model, cli_session *out) {

@@ -65,7 +65,8 @@ static void print_stats(const kin_store_stats *stats, const kin_collections *col
 }
 
 static json_t *describe_collection(const kin_collection_info *c) {
-  json_t *out = json_pack("{sI ss sI sI sI sI sI}", "id", (json_int_t)c->id, "model_id", c->model_id, "dim",
+  json_t *out = json_pack("{sI ss ss ss sI sI sI sI sI}", "id", (json_int_t)c->id, "model_id", c->model_id, "precision",
+                          kin_precision_name(c->precision), "pooling", kin_pooling_name(c->pooling), "dim",
                           (json_int_t)c->dim, "items", (json_int_t)c->items, "vectors", (json_int_t)c->vectors, "holes",
                           (json_int_t)c->holes, "bytes", (json_int_t)c->bytes);
   if (out && kin_json_set_text(out, "model", c->model_path)) return out;

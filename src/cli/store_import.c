@@ -40,9 +40,9 @@ static int import(const import_options *o, const char *path) {
   kin_import_report r;
   kin_error err;
   int status = cli_open_context(&o->common, &session);
-  if (status == CLI_OK && o->common.model) status = cli_open_model(o->common.model, o->common.pooling, &session);
   if (status == CLI_OK && kin_store_open(session.context, o->store, KIN_STORE_WRITE, &store, &err) != KIN_OK)
     status = cli_failed(&err);
+  if (status == CLI_OK && o->common.model) status = cli_open_model_of(store, o->common.model, &o->common, &session);
   if (status == CLI_OK) {
     const kin_import_options options = {
         .path = path, .paths = o->paths, .model = session.model, .new_ids = o->new_ids, .on_progress = on_progress};

@@ -71,7 +71,7 @@ static int select_collection(cli_gather *g, kin_store *store, kin_store_stats *s
   kin_collection_wish wish = {0};
   kin_error err;
   if (g->common->model) {
-    int status = cli_open_model(g->common->model, g->common->pooling, &g->out->session);
+    int status = cli_open_model_of(store, g->common->model, g->common, &g->out->session);
     if (status != CLI_OK) return status;
     wish.model_id = g->out->session.info.id;
   }
@@ -94,6 +94,8 @@ static int read_collection(cli_gather *g, kin_store *store, const char *path) {
     cli_error("%s is empty: put files in with 'kindred index PATH'", cli_store_name(path));
     return CLI_FAILED;
   }
+  if (!v->session.precision.given)
+    v->session.precision.value = *stats.text_model_path ? stats.text_precision : stats.precision;
   v->model_name = strdup(stats.model_path);
   memcpy(v->model_id, stats.model_id, sizeof v->model_id);
   const char *texts = *stats.text_model_path ? stats.text_model_path : stats.model_path;
@@ -263,7 +265,7 @@ bool cli_vectors_has_texts(cli_vectors *v) {
   if (!v->text_model_name) return false;
   char *dir = NULL;
   kin_model *model = NULL;
-  const kin_model_options options = {.precision = v->session.precision};
+  const kin_model_options options = {.precision = v->session.precision.value};
   if (kin_hub_find(v->text_model_name, NULL, &dir, NULL) == KIN_OK &&
       kin_model_open_with(v->session.context, dir, &options, &model, NULL) == KIN_OK) {
     kin_model_close(v->session.model);

@@ -23,14 +23,20 @@ kin_status kin_parse_activation(const char *name, const char *file, kin_activati
   return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: hidden_act \"%s\" is not one of quick_gelu, gelu, relu", file, name);
 }
 
+static const char *const poolings[] = {"default", "cls", "mean", "cls+mean"};
+enum { POOLINGS = sizeof poolings / sizeof *poolings };
+
 kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err) {
-  static const char *const names[] = {"default", "cls", "mean", "cls+mean"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (!strcmp(names[i], name)) {
+  for (size_t i = 0; i < POOLINGS; i++)
+    if (!strcmp(poolings[i], name)) {
       *out = (kin_pooling)i;
       return KIN_OK;
     }
   return kin_fail(err, KIN_ERR_ARGUMENT, "pooling \"%s\" is not one of cls, mean, cls+mean", name);
+}
+
+const char *kin_pooling_name(kin_pooling pooling) {
+  return (unsigned)pooling < POOLINGS ? poolings[pooling] : "unknown pooling";
 }
 
 static const char *const precisions[] = {"fp32", "bf16", "int8", "auto"};
@@ -339,6 +345,7 @@ static kin_status read_model(kin_model *model, kin_model_source *dir, const kin_
     snprintf(model->info.architecture, sizeof model->info.architecture, "%s", layout->architecture);
   model->info.has_image = layout->load_image != NULL;
   model->info.has_text = layout->load_text != NULL;
+  model->info.pooling = layout->pools && !dir->pooling ? KIN_POOLING_CLS : dir->pooling;
   return KIN_OK;
 }
 
@@ -346,8 +353,7 @@ kin_status kin_model_open_with(kin_context *context, const char *dir, const kin_
                                kin_error *err) {
   *out = NULL;
   kin_model_options o = options ? *options : (kin_model_options){0};
-  if ((unsigned)o.pooling > KIN_POOLING_CLS_MEAN)
-    return kin_fail(err, KIN_ERR_ARGUMENT, "pooling %d is unknown", (int)o.pooling);
+  if ((unsigned)o.pooling >= POOLINGS) return kin_fail(err, KIN_ERR_ARGUMENT, "pooling %d is unknown", (int)o.pooling);
   kin_precision precision = KIN_PRECISION_FP32;
   kin_status status = resolve_precision(context, o.precision, &precision, err);
   if (status != KIN_OK) return status;

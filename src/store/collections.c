@@ -21,6 +21,20 @@ static char *column_string(sqlite3_stmt *s, int column) {
   return text ? kin_strdup(text) : NULL;
 }
 
+static kin_precision column_precision(sqlite3_stmt *s, int column) {
+  const char *name = (const char *)sqlite3_column_text(s, column);
+  kin_precision out = KIN_PRECISION_FP32;
+  if (name) kin_precision_parse(name, &out, NULL);
+  return out;
+}
+
+static kin_pooling column_pooling(sqlite3_stmt *s, int column) {
+  const char *name = (const char *)sqlite3_column_text(s, column);
+  kin_pooling out = KIN_POOLING_DEFAULT;
+  if (name) kin_pooling_parse(name, &out, NULL);
+  return out;
+}
+
 /* The row at hand of KIN_SQL_READ_COLLECTIONS. */
 static bool read_row(const kin_store *store, sqlite3_stmt *s, kin_collection *c) {
   const char *suffix = (const char *)sqlite3_column_text(s, 3);
@@ -32,7 +46,10 @@ static bool read_row(const kin_store *store, sqlite3_stmt *s, kin_collection *c)
                         .rows = (uint64_t)sqlite3_column_int64(s, 5),
                         .state = (uint64_t)sqlite3_column_int64(s, 6),
                         .image = sqlite3_column_int(s, 9),
-                        .text = sqlite3_column_int(s, 10)};
+                        .text = sqlite3_column_int(s, 10),
+                        .precision = column_precision(s, 11),
+                        .text_precision = column_precision(s, 13),
+                        .pooling = column_pooling(s, 12)};
   copy_text(c->model_id, sizeof c->model_id, s, 1);
   copy_text(c->text_model_id, sizeof c->text_model_id, s, 7);
   return c->model_path && c->vectors_path && (c->text_model_path || !*c->text_model_id);
@@ -102,6 +119,9 @@ kin_status kin_store_get_stats(kin_store *store, kin_store_stats *out, kin_error
   out->collections = store->n_collections;
   if (!c->id) return KIN_OK;
   out->dim = c->dim;
+  out->precision = c->precision;
+  out->text_precision = c->text_precision;
+  out->pooling = c->pooling;
   memcpy(out->model_id, c->model_id, sizeof out->model_id);
   memcpy(out->text_model_id, c->text_model_id, sizeof out->text_model_id);
   snprintf(out->model_path, sizeof out->model_path, "%s", c->model_path);
@@ -129,7 +149,13 @@ void kin_collections_close(kin_collections *collections) {
 }
 
 static kin_status describe(kin_store *store, const kin_collection *c, kin_collection_info *out, kin_error *err) {
-  *out = (kin_collection_info){.id = c->id, .dim = c->dim, .image = c->image, .text = c->text || *c->text_model_id};
+  *out = (kin_collection_info){.id = c->id,
+                               .precision = c->precision,
+                               .text_precision = c->text_precision,
+                               .pooling = c->pooling,
+                               .dim = c->dim,
+                               .image = c->image,
+                               .text = c->text || *c->text_model_id};
   memcpy(out->model_id, c->model_id, sizeof out->model_id);
   memcpy(out->text_model_id, c->text_model_id, sizeof out->text_model_id);
   snprintf(out->model_path, sizeof out->model_path, "%s", c->model_path);
@@ -169,17 +195,28 @@ kin_status kin_store_collections(kin_store *store, kin_collections **out, kin_er
 
 /* ------------------------------------------------------------------ choosing */
 
-/* "PATH (512 floats, for pictures and texts)" of each, until the room is used up. */
+/* ", int8, pooling mean": how a model was opened, where not by default; in out[40]. */
+static const char *describe_opening(const kin_collection *c, char out[40]) {
+  bool narrow = c->precision != KIN_PRECISION_FP32, pooled = c->pooling > KIN_POOLING_CLS;
+  snprintf(out, 40, "%s%s%s%s", narrow ? ", " : "", narrow ? kin_precision_name(c->precision) : "",
+           pooled ? ", pooling " : "", pooled ? kin_pooling_name(c->pooling) : "");
+  return out;
+}
+
+/* "PATH (512 floats, for pictures and texts, int8)" of each, until the room is used up. */
 static void list_collections(const kin_collection *all, size_t n, char *out, size_t size) {
   size_t used = 0;
   out[0] = '\0';
   for (size_t i = 0; i < n && used < size; i++) {
     const kin_collection *c = &all[i];
     bool text = c->text || *c->text_model_id;
-    used += (size_t)snprintf(out + used, size - used, "%s%s (%zu floats, for %s)", i ? "; " : "", c->model_path, c->dim,
-                             c->image && text ? "pictures and texts"
-                             : c->image       ? "pictures"
-                                              : "texts");
+    char opening[40];
+    used +=
+        (size_t)snprintf(out + used, size - used, "%s%s (%zu floats, for %s%s)", i ? "; " : "", c->model_path, c->dim,
+                         c->image && text ? "pictures and texts"
+                         : c->image       ? "pictures"
+                                          : "texts",
+                         describe_opening(c, opening));
   }
 }
 
@@ -283,8 +320,9 @@ kin_status kin_store_check_model(kin_store *store, const kin_model *model, bool 
   kin_model_get_info(model, &info);
   if (!*c->model_id || strcmp(info.id, c->model_id) == 0 || (text && strcmp(info.id, c->text_model_id) == 0))
     return KIN_OK;
-  return kin_fail(err, KIN_ERR_MISMATCH, "%s: was made with another model than %s: it needs %s (id %.12s)", store->path,
-                  kin_model_dir(model), c->model_path, c->model_id);
+  char opening[40];
+  return kin_fail(err, KIN_ERR_MISMATCH, "%s: was made with another model than %s: it needs %s (id %.12s%s)",
+                  store->path, kin_model_dir(model), c->model_path, c->model_id, describe_opening(c, opening));
 }
 
 /* --------------------------------------------------------------- text models */
@@ -311,7 +349,8 @@ kin_status kin_store_set_text_model(kin_store *store, const kin_model *model, ki
   if (store->remote)
     status = kin_remote_set_text_model(store, id, path, err);
   else
-    status = kin_sql_run(store, KIN_SQL_SET_TEXT_MODEL, err, "iss", store->collection.id, id, path);
+    status = kin_sql_run(store, KIN_SQL_SET_TEXT_MODEL, err, "isss", store->collection.id, id, path,
+                         id ? kin_precision_name(info.precision) : NULL);
   free(path);
   return status == KIN_OK ? need_chosen(store, err) : status;
 }
@@ -349,8 +388,9 @@ static kin_status create_collection(kin_store *store, const kin_store_encoder *e
   else
     status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
   if (status == KIN_OK)
-    status = kin_sql_run(store, KIN_SQL_ADD_COLLECTION, err, "issisii", *id, e->model_id, e->model_path,
-                         (int64_t)e->dim, suffix, (int64_t)e->has_image, (int64_t)e->has_text);
+    status = kin_sql_run(store, KIN_SQL_ADD_COLLECTION, err, "issisiiss", *id, e->model_id, e->model_path,
+                         (int64_t)e->dim, suffix, (int64_t)e->has_image, (int64_t)e->has_text,
+                         kin_precision_name(e->precision), kin_pooling_name(e->pooling));
   free(suffix);
   free(path);
   return status;
@@ -383,8 +423,8 @@ kin_status kin_collection_open(kin_store *store, const kin_store_encoder *e, con
   if (status == KIN_OK && !id)
     status = create_collection(store, e, &id, err);
   else if (status == KIN_OK)
-    status = kin_sql_run(store, KIN_SQL_SET_MODEL, err, "isii", id, e->model_path, (int64_t)e->has_image,
-                         (int64_t)e->has_text);
+    status = kin_sql_run(store, KIN_SQL_SET_MODEL, err, "isiiss", id, e->model_path, (int64_t)e->has_image,
+                         (int64_t)e->has_text, kin_precision_name(e->precision), kin_pooling_name(e->pooling));
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
   kin_sql_rollback(store);
   if (status != KIN_OK) return status;

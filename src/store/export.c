@@ -16,8 +16,9 @@ export;
 
 /* What kin_store_import must know of the model. */
 static json_t *describe_model(const kin_collection *c) {
-  json_t *out = json_pack("{ss sI sb sb}", "model_id", c->model_id, "dim", (json_int_t)c->dim, "image", c->image,
-                          "text", c->text);
+  json_t *out =
+      json_pack("{ss sI sb sb ss ss}", "model_id", c->model_id, "dim", (json_int_t)c->dim, "image", c->image, "text",
+                c->text, "precision", kin_precision_name(c->precision), "pooling", kin_pooling_name(c->pooling));
   if (out && kin_json_set_text(out, "model", c->model_path)) return out;
   json_decref(out);
   return NULL;

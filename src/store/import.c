@@ -21,6 +21,10 @@ typedef struct import {
   kin_candidate file; /* that the vectors at hand are of */
 } import;
 
+static const char *text_of(const json_t *object, const char *key) {
+  return json_string_value(json_object_get(object, key));
+}
+
 /* --------------------------------------------------------------------- model */
 
 /* The collection of the model `id` in the store, into m->encoder, its strings in *all. */
@@ -36,7 +40,9 @@ static kin_status find_collection(import *m, const char *id, kin_collection **al
                                        .model_path = c->model_path,
                                        .dim = c->dim,
                                        .has_image = c->image,
-                                       .has_text = c->text};
+                                       .has_text = c->text,
+                                       .precision = c->precision,
+                                       .pooling = c->pooling};
   }
   return status;
 }
@@ -51,6 +57,10 @@ static kin_status take_header(import *m, const json_t *header, kin_error *err) {
                                    .dim = kin_import_dim(m->source),
                                    .has_image = json_is_true(json_object_get(header, "image")),
                                    .has_text = json_is_true(json_object_get(header, "text"))};
+  const char *precision = text_of(header, "precision"), *pooling = text_of(header, "pooling");
+  if ((precision && kin_precision_parse(precision, &m->encoder.precision, NULL) != KIN_OK) ||
+      (pooling && kin_pooling_parse(pooling, &m->encoder.pooling, NULL) != KIN_OK))
+    return kin_import_fail(m->source, err, "its precision or pooling is none of ours");
   return KIN_OK;
 }
 
@@ -65,7 +75,9 @@ static kin_status take_model(import *m, const kin_model_info *info, char **path,
                                    .model_path = *path ? *path : dir,
                                    .dim = info->dim,
                                    .has_image = info->has_image,
-                                   .has_text = info->has_text};
+                                   .has_text = info->has_text,
+                                   .precision = info->precision,
+                                   .pooling = info->pooling};
   return KIN_OK;
 }
 
@@ -100,10 +112,6 @@ static kin_status open_collection(import *m, kin_error *err) {
 
 static int64_t number_of(const kin_import_row *row, const char *key) {
   return json_integer_value(json_object_get(row->object, key));
-}
-
-static const char *text_of(const json_t *object, const char *key) {
-  return json_string_value(json_object_get(object, key));
 }
 
 /* The file as the row, else the disk says; of one that isn't there nothing is known but its path. */

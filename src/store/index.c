@@ -25,6 +25,8 @@ kin_status kin_store_index(kin_store *store, kin_model *model, const char *const
                                .dim = info.dim,
                                .has_image = info.has_image,
                                .has_text = info.has_text,
+                               .precision = info.precision,
+                               .pooling = info.pooling,
                                .embed = embed_with_model,
                                .embed_texts = embed_texts_with_model,
                                .count_tokens = kin_count_document_tokens,

@@ -20,7 +20,8 @@
  * - From 3 on names, captions and passages are in full-text indices, kept by triggers, which hold no text of their
  *   own. items.described: the captions in the file itself have been read.
  * - From 4 on items have metadata: what users give (source 0) and what the file tells (1). A key may have several
- *   values; number is the value as one, where it is one. */
+ *   values; number is the value as one, where it is one.
+ * - From 5 on a collection knows how its models were opened; NULL: not known. */
 static const char *const migrations[] = {
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO meta VALUES ('uuid', randomblob(16));"
@@ -149,22 +150,29 @@ static const char *const migrations[] = {
     "  value TEXT NOT NULL,"
     "  number REAL,"
     "  PRIMARY KEY (item, key, source, value)) WITHOUT ROWID;",
+
+    "ALTER TABLE collections ADD COLUMN precision TEXT;"
+    "ALTER TABLE collections ADD COLUMN pooling TEXT;"
+    "ALTER TABLE collections ADD COLUMN text_precision TEXT;",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof *migrations))
 
 static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_READ_COLLECTIONS] = "SELECT id, model_id, model_path, vectors_suffix, dim, rows, state, text_model_id,"
-                                 " text_model_path, image, ifnull(text, 1) FROM collections WHERE ?1 IN (0, id)"
+                                 " text_model_path, image, ifnull(text, 1), precision, pooling, text_precision"
+                                 " FROM collections WHERE ?1 IN (0, id)"
                                  " ORDER BY id",
     [KIN_SQL_FIND_COLLECTION] = "SELECT id FROM collections WHERE model_id = ?1",
     [KIN_SQL_NEXT_COLLECTION] = "UPDATE meta SET value = value + 1 WHERE key = 'last_collection' RETURNING value",
-    [KIN_SQL_ADD_COLLECTION] = "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix, image, text)"
-                               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [KIN_SQL_ADD_COLLECTION] = "INSERT INTO collections (id, model_id, model_path, dim, vectors_suffix, image, text,"
+                               " precision, pooling) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [KIN_SQL_SET_COLLECTION_STATE] = "UPDATE collections SET rows = ?2, state = state + 1 WHERE id = ?1"
                                      " RETURNING state",
-    [KIN_SQL_SET_MODEL] = "UPDATE collections SET model_path = ?2, image = ?3, text = ?4, state = state + 1"
-                          " WHERE id = ?1 AND (model_path IS NOT ?2 OR image IS NOT ?3 OR text IS NOT ?4)",
-    [KIN_SQL_SET_TEXT_MODEL] = "UPDATE collections SET text_model_id = ?2, text_model_path = ?3, state = state + 1"
+    [KIN_SQL_SET_MODEL] = "UPDATE collections SET model_path = ?2, image = ?3, text = ?4, precision = ?5, pooling = ?6,"
+                          " state = state + 1 WHERE id = ?1 AND (model_path IS NOT ?2 OR image IS NOT ?3"
+                          " OR text IS NOT ?4 OR precision IS NOT ?5 OR pooling IS NOT ?6)",
+    [KIN_SQL_SET_TEXT_MODEL] = "UPDATE collections SET text_model_id = ?2, text_model_path = ?3, text_precision = ?4,"
+                               " state = state + 1"
                                " WHERE id = ?1",
     [KIN_SQL_DROP_COLLECTION] = "DELETE FROM collections WHERE id = ?1",
     [KIN_SQL_DROP_BARE_ITEMS] = "DELETE FROM items WHERE id NOT IN (SELECT item FROM vectors)",
@@ -234,6 +242,14 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_CHECK_NAME_WORDS] = "INSERT INTO name_words (name_words, rank) VALUES ('integrity-check', 1)",
     [KIN_SQL_CHECK_CAPTION_WORDS] = "INSERT INTO caption_words (caption_words, rank) VALUES ('integrity-check', 1)",
     [KIN_SQL_CHECK_PASSAGE_WORDS] = "INSERT INTO passage_words (passage_words, rank) VALUES ('integrity-check', 1)",
+    [KIN_SQL_REBUILD_NAME_WORDS] = "INSERT INTO name_words (name_words) VALUES ('rebuild')",
+    [KIN_SQL_REBUILD_CAPTION_WORDS] = "INSERT INTO caption_words (caption_words) VALUES ('rebuild')",
+    [KIN_SQL_REBUILD_PASSAGE_WORDS] = "INSERT INTO passage_words (passage_words) VALUES ('rebuild')",
+    [KIN_SQL_DROP_VECTORS_OF_ROWS] = "DELETE FROM vectors WHERE collection = ?1 AND item IN (SELECT item FROM vectors"
+                                     " WHERE collection = ?1 AND row BETWEEN ?2 AND ?3)",
+    [KIN_SQL_DROP_HOLES_OF_ROWS] = "DELETE FROM holes WHERE collection = ?1 AND row BETWEEN ?2 AND ?3",
+    [KIN_SQL_ADD_HOLES] = "WITH RECURSIVE r (row) AS (SELECT ?2 UNION ALL SELECT row + 1 FROM r WHERE row < ?3)"
+                          " INSERT OR IGNORE INTO holes SELECT ?1, row FROM r",
     /* Each row as often as it is named, with its item, or 0 of a hole. */
     [KIN_SQL_EACH_ROW] = "SELECT row, item FROM vectors WHERE collection = ?1 UNION ALL"
                          " SELECT row, 0 FROM holes WHERE collection = ?1 ORDER BY row",

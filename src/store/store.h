@@ -54,6 +54,12 @@ typedef enum kin_sql {
   KIN_SQL_CHECK_NAME_WORDS,
   KIN_SQL_CHECK_CAPTION_WORDS,
   KIN_SQL_CHECK_PASSAGE_WORDS,
+  KIN_SQL_REBUILD_NAME_WORDS,
+  KIN_SQL_REBUILD_CAPTION_WORDS,
+  KIN_SQL_REBUILD_PASSAGE_WORDS,
+  KIN_SQL_DROP_VECTORS_OF_ROWS,
+  KIN_SQL_DROP_HOLES_OF_ROWS,
+  KIN_SQL_ADD_HOLES,
   KIN_SQL_EACH_ROW,
   KIN_SQL_EACH_VECTOR_ROW,
   KIN_SQL_MOVE_VECTOR,
@@ -74,6 +80,8 @@ typedef struct kin_collection {
   uint64_t rows;    /* committed */
   uint64_t state;   /* grows with every commit that touches the collection */
   bool image, text; /* what it can be asked with; text is true where that isn't known */
+  kin_precision precision, text_precision;
+  kin_pooling pooling;
 } kin_collection;
 
 struct kin_store {
@@ -96,6 +104,8 @@ typedef struct kin_store_encoder {
   const char *model_id, *model_path;
   size_t dim;
   bool has_image, has_text; /* the model's towers: which of the following there are */
+  kin_precision precision;
+  kin_pooling pooling;
   /* As kin_embed_images with a model. */
   kin_status (*embed)(void *user, const kin_image_source *images, size_t n, const kin_embed_options *options,
                       float *out, kin_error *err);
@@ -184,7 +194,9 @@ kin_status kin_metadata_set(kin_store *store, int64_t item, const char *key, con
 /* The files of the store at the absolute `path`, whose collections are given. */
 kin_status kin_files_list(const char *path, const kin_collection *collections, size_t n, kin_store_files **out,
                           kin_error *err);
-/* A writer: remove the vector files of this store that no collection names, with what was derived from them. */
+/* A writer: remove a vector file of this store that no collection names, with what was derived from it; whether it
+ * went. And all of them. */
+bool kin_files_remove_stray(const kin_store *store, const kin_store_file *file);
 void kin_files_remove_strays(const kin_store *store, const kin_collection *collections, size_t n);
 
 /* ---- update.c */

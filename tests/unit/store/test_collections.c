@@ -282,6 +282,38 @@ static void make_schema_1(fixture *f) {
   free(path);
 }
 
+/* How the chosen collection's model is to be opened. */
+static void assert_opening(fixture *f, kin_precision precision, kin_pooling pooling) {
+  kin_store_stats stats;
+  test_assert_ok(kin_store_get_stats(f->store, &stats, &f->err), &f->err);
+  assert_int_equal(stats.precision, precision);
+  assert_int_equal(stats.pooling, pooling);
+}
+
+/* It doesn't say how its model was opened, and learns it from the next run. */
+static void test_stores_of_schema_4_go_on(void **state) {
+  fixture *f = *state;
+  f->a.encoder.precision = KIN_PRECISION_INT8;
+  f->a.encoder.pooling = KIN_POOLING_MEAN;
+  open_store(f);
+  put(f, "a.jpg", "a");
+  update(f, &f->a, NULL);
+  assert_opening(f, KIN_PRECISION_INT8, KIN_POOLING_MEAN);
+  assert_int_equal(sqlite3_exec(f->store->db,
+                                "ALTER TABLE collections DROP COLUMN precision; ALTER TABLE collections DROP COLUMN"
+                                " pooling; ALTER TABLE collections DROP COLUMN text_precision; PRAGMA user_version = 4",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  kin_store_close(f->store);
+  test_assert_ok(kin_store_open(f->context, f->path, KIN_STORE_READ, &f->store, &f->err), &f->err);
+  assert_holds(f, &f->a, (const char *const[]){"a"}, 1);
+  assert_opening(f, KIN_PRECISION_FP32, KIN_POOLING_DEFAULT);
+  kin_store_close(f->store);
+  open_store(f);
+  update(f, &f->a, NULL);
+  assert_opening(f, KIN_PRECISION_INT8, KIN_POOLING_MEAN);
+}
+
 static void test_stores_of_schema_1_go_on(void **state) {
   fixture *f = *state;
   kin_hits *hits;
@@ -305,6 +337,7 @@ static void test_stores_of_schema_1_go_on(void **state) {
   assert_collection(f, 1, 2, "model-b", 1);
   update(f, &f->a, NULL);
   assert_collection(f, 0, 1, "model-a", 3);
+  assert_opening(f, KIN_PRECISION_FP32, KIN_POOLING_DEFAULT);
   test_assert_ok(kin_store_drop_collection(f->store, 1, &f->err), &f->err);
   assert_holds(f, &f->b, (const char *const[]){"new"}, 1);
 }
@@ -316,6 +349,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_dropping, setup, teardown),
       cmocka_unit_test_setup_teardown(test_readers_notice_what_other_collections_runs_drop, setup, teardown),
       cmocka_unit_test_setup_teardown(test_stores_of_schema_1_go_on, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_stores_of_schema_4_go_on, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
