@@ -1,12 +1,14 @@
-/* kin_store_check: what is wrong with a store, each problem with its file and what to do about it. */
+/* kin_store_check: what is wrong with a store, each problem with its file and what to do about it; and doing it. */
 #include "index/codes.h"
 #include "store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RESTORE "restore a copy of the store, or delete it and index again"
+#define REPAIR "run kindred store check --repair"
 #define STEPS 100000 /* of SQLite's machine between two looks at the caller */
 #define REPORT_EVERY 1024
 
@@ -18,16 +20,17 @@ typedef struct check {
   bool cancelled;
 } check;
 
-static void tell(check *c, const char *file, const char *fix, const char *format, ...) KIN_PRINTF(4, 5);
-static void tell(check *c, const char *file, const char *fix, const char *format, ...) {
+static void tell(check *c, const char *file, bool repaired, const char *fix, const char *format, ...) KIN_PRINTF(5, 6);
+static void tell(check *c, const char *file, bool repaired, const char *fix, const char *format, ...) {
   char what[1024];
   va_list args;
   va_start(args, format);
   vsnprintf(what, sizeof what, format, args);
   va_end(args);
   c->report.problems++;
-  if (c->options.on_problem)
-    c->options.on_problem(c->options.user, &(kin_store_problem){.file = file, .what = what, .fix = fix});
+  c->report.repaired += repaired;
+  const kin_store_problem problem = {.file = file, .what = what, .fix = fix, .repaired = repaired};
+  if (c->options.on_problem) c->options.on_problem(c->options.user, &problem);
 }
 
 static bool goes_on(check *c) {
@@ -47,7 +50,7 @@ static kin_status absorb(check *c, kin_status status, const kin_error *reason, c
   if (status == KIN_ERR_MEMORY || status == KIN_ERR_BUSY) return kin_fail(err, status, "%s", reason->message);
   size_t n = strlen(file);
   bool named = strncmp(reason->message, file, n) == 0 && strncmp(reason->message + n, ": ", 2) == 0;
-  tell(c, file, RESTORE, "%s", reason->message + (named ? n + 2 : 0));
+  tell(c, file, false, RESTORE, "%s", reason->message + (named ? n + 2 : 0));
   return KIN_OK;
 }
 
@@ -60,7 +63,7 @@ static kin_status check_pages(check *c, kin_error *err) {
   if (status == KIN_OK) status = kin_sql_step(c->store, s, &row, err);
   while (status == KIN_OK && row) {
     const char *text = (const char *)sqlite3_column_text(s, 0);
-    if (text && strcmp(text, "ok") != 0) tell(c, c->store->path, RESTORE, "SQLite's integrity check: %s", text);
+    if (text && strcmp(text, "ok") != 0) tell(c, c->store->path, false, RESTORE, "SQLite's integrity check: %s", text);
     status = kin_sql_step(c->store, s, &row, err);
   }
   return status;
@@ -72,7 +75,7 @@ static kin_status check_keys(check *c, kin_error *err) {
   kin_status status = kin_sql_bind(c->store, KIN_SQL_CHECK_KEYS, &s, err, "");
   if (status == KIN_OK) status = kin_sql_step(c->store, s, &row, err);
   while (status == KIN_OK && row) {
-    tell(c, c->store->path, RESTORE, "the table %s refers to rows of %s that aren't there: %lld",
+    tell(c, c->store->path, false, RESTORE, "the table %s refers to rows of %s that aren't there: %lld",
          (const char *)sqlite3_column_text(s, 0), (const char *)sqlite3_column_text(s, 1),
          (long long)sqlite3_column_int64(s, 2));
     status = kin_sql_step(c->store, s, &row, err);
@@ -82,19 +85,23 @@ static kin_status check_keys(check *c, kin_error *err) {
 
 static kin_status check_words(check *c, kin_error *err) {
   static const struct {
-    kin_sql sql;
+    kin_sql check, rebuild;
     const char *name;
-  } indices[] = {{KIN_SQL_CHECK_NAME_WORDS, "names"},
-                 {KIN_SQL_CHECK_CAPTION_WORDS, "captions"},
-                 {KIN_SQL_CHECK_PASSAGE_WORDS, "passages"}};
+  } indices[] = {{KIN_SQL_CHECK_NAME_WORDS, KIN_SQL_REBUILD_NAME_WORDS, "names"},
+                 {KIN_SQL_CHECK_CAPTION_WORDS, KIN_SQL_REBUILD_CAPTION_WORDS, "captions"},
+                 {KIN_SQL_CHECK_PASSAGE_WORDS, KIN_SQL_REBUILD_PASSAGE_WORDS, "passages"}};
   for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
     kin_error reason;
-    kin_status status = kin_sql_run(c->store, indices[i].sql, &reason, "");
-    if (status == KIN_ERR_FORMAT && !c->cancelled)
-      tell(c, c->store->path, RESTORE, "the full-text index of %s doesn't hold what its table does", indices[i].name);
-    else
+    kin_status status = kin_sql_run(c->store, indices[i].check, &reason, "");
+    if (status == KIN_ERR_FORMAT && !c->cancelled) {
+      bool repaired = c->options.repair && kin_sql_run(c->store, indices[i].rebuild, NULL, "") == KIN_OK;
+      tell(c, c->store->path, repaired, repaired ? "it was made anew" : REPAIR,
+           "the full-text index of %s doesn't hold what its table does", indices[i].name);
+      status = KIN_OK;
+    } else {
       status = absorb(c, status, &reason, c->store->path, err);
-    if (status != KIN_OK && status != KIN_ERR_FORMAT) return status;
+    }
+    if (status != KIN_OK) return status;
   }
   return KIN_OK;
 }
@@ -109,6 +116,11 @@ typedef struct span {
   uint64_t first, last;
 } span;
 
+typedef struct spans {
+  span *items;
+  size_t n, capacity;
+} spans;
+
 static void path_of_row(check *c, const kin_collection *k, uint64_t row, char *out, size_t size) {
   sqlite3_stmt *s;
   bool found = false;
@@ -120,41 +132,82 @@ static void path_of_row(check *c, const kin_collection *k, uint64_t row, char *o
   sqlite3_reset(s);
 }
 
-static void tell_span(check *c, const kin_collection *k, const span *s) {
-  char path[700], rows[64], drop[160];
-  const char *file = k->vectors_path;
+static void tell_span(check *c, const kin_collection *k, const span *s, const char *path, bool repaired) {
+  char rows[64];
+  const char *file = k->vectors_path, *catalogue = c->store->path;
+  const char *fix = repaired
+                        ? "kindred index makes anew what was taken out, and kindred store compact gives back the rows"
+                        : REPAIR ", and index the files again";
   const bool many = s->last > s->first;
-  if (s->fault == GOOD) return;
-  path_of_row(c, k, s->first, path, sizeof path);
-  snprintf(drop, sizeof drop,
-           "restore a copy of the store, or drop this collection (kindred collections --drop %lld) and index again",
-           (long long)k->id);
   if (many)
     snprintf(rows, sizeof rows, "rows %llu to %llu", (unsigned long long)s->first, (unsigned long long)s->last);
   else
     snprintf(rows, sizeof rows, "row %llu", (unsigned long long)s->first);
   if (s->fault == DAMAGED)
-    tell(c, file, drop, "%s: wrong checksum: damaged %s of %s%s", rows, many ? "vectors" : "vector", path,
+    tell(c, file, repaired, fix, "%s: wrong checksum: damaged %s of %s%s", rows, many ? "vectors" : "vector", path,
          many ? " and those after it" : "");
   else if (s->fault == DAMAGED_HOLE)
-    tell(c, file, "none is needed: no item has a vector there", "%s: wrong checksum", rows);
+    tell(c, file, false, "none is needed, for no item has a vector there; kindred store compact leaves it out",
+         "%s: wrong checksum", rows);
   else if (s->fault == FOREIGN)
-    tell(c, file, drop, "%s: the vector is another item's than %s", rows, path);
+    tell(c, file, repaired, fix, "%s: the vector is another item's than %s", rows, path);
   else if (s->fault == UNNAMED)
-    tell(c, c->store->path, drop, "%s of %s belong%s to no item, and no hole is noted", rows, file, many ? "" : "s");
+    tell(c, catalogue, repaired, fix, "%s of %s belong%s to no item, and no hole is noted", rows, file,
+         many ? "" : "s");
   else if (s->fault == DOUBLE)
-    tell(c, c->store->path, drop, "%s of %s: both a vector's and a hole", rows, file);
+    tell(c, catalogue, repaired, fix, "%s of %s: both a vector's and a hole", rows, file);
   else
-    tell(c, c->store->path, drop, "%s of %s: the catalogue names what was never committed", rows, file);
+    tell(c, catalogue, repaired, fix, "%s of %s: the catalogue names what was never committed", rows, file);
 }
 
-static void note(check *c, const kin_collection *k, span *s, uint64_t row, fault what) {
-  if (s->fault == what && row == s->last + 1) {
+/* In a transaction. A row without a good vector becomes a hole; its item loses all vectors here, so that it counts as
+ * not indexed. */
+static kin_status repair_span(check *c, const kin_collection *k, const span *s, kin_error *err) {
+  const int64_t first = (int64_t)s->first, last = (int64_t)s->last;
+  kin_status status = KIN_OK;
+  if (s->fault == DAMAGED || s->fault == FOREIGN || s->fault == BEYOND)
+    status = kin_sql_run(c->store, KIN_SQL_DROP_VECTORS_OF_ROWS, err, "iii", k->id, first, last);
+  if (status == KIN_OK && (s->fault == DOUBLE || s->fault == BEYOND))
+    status = kin_sql_run(c->store, KIN_SQL_DROP_HOLES_OF_ROWS, err, "iii", k->id, first, last);
+  if (status == KIN_OK && s->fault == UNNAMED)
+    status = kin_sql_run(c->store, KIN_SQL_ADD_HOLES, err, "iii", k->id, first, last);
+  return status;
+}
+
+static bool repair(check *c, const kin_collection *k, const spans *all) {
+  if (!c->options.repair || !c->store->writable || all->n == 0) return false;
+  kin_status status = kin_sql_transact(c->store, KIN_SQL_BEGIN_WRITE, NULL);
+  for (size_t i = 0; status == KIN_OK && i < all->n; i++) status = repair_span(c, k, &all->items[i], NULL);
+  if (status == KIN_OK)
+    status = kin_sql_run(c->store, KIN_SQL_SET_COLLECTION_STATE, NULL, "ii", k->id, (int64_t)k->rows);
+  if (status == KIN_OK) status = kin_sql_transact(c->store, KIN_SQL_COMMIT, NULL);
+  kin_sql_rollback(c->store);
+  return status == KIN_OK;
+}
+
+/* Mend what there is, where that is wanted, and tell of it. */
+static kin_status settle(check *c, const kin_collection *k, const spans *all, kin_error *err) {
+  enum { PATH = 700 };
+  char *paths = kin_array(all->n + 1, PATH); /* as they are before items lose their rows */
+  if (!paths) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", c->store->path);
+  for (size_t i = 0; i < all->n; i++) path_of_row(c, k, all->items[i].first, paths + i * PATH, PATH);
+  const bool repaired = repair(c, k, all);
+  for (size_t i = 0; i < all->n; i++) tell_span(c, k, &all->items[i], paths + i * PATH, repaired);
+  free(paths);
+  return KIN_OK;
+}
+
+static kin_status note(check *c, spans *all, uint64_t row, fault what, kin_error *err) {
+  if (what == GOOD) return KIN_OK;
+  span *s = all->n ? &all->items[all->n - 1] : NULL;
+  if (s && s->fault == what && row == s->last + 1) {
     s->last = row;
-    return;
+    return KIN_OK;
   }
-  tell_span(c, k, s);
-  *s = (span){what, row, row};
+  if (!kin_grow((void **)&all->items, &all->capacity, all->n + 1, sizeof *all->items))
+    return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", c->store->path);
+  all->items[all->n++] = (span){what, row, row};
+  return KIN_OK;
 }
 
 /* The rows that the catalogue names, in order, beside those of the file. */
@@ -193,22 +246,23 @@ static kin_status inspect(check *c, kin_vectors *file, uint64_t row, names *n, f
 
 static kin_status check_rows(check *c, const kin_collection *k, kin_vectors *file, kin_error *err) {
   names n = {0};
-  span s = {0};
+  spans found = {0};
   kin_status status = kin_sql_bind(c->store, KIN_SQL_EACH_ROW, &n.statement, err, "i", k->id);
   if (status == KIN_OK) status = next_name(c, &n, err);
   for (uint64_t row = 0; status == KIN_OK && row < k->rows; row++) {
     fault what;
     status = inspect(c, file, row, &n, &what, err);
-    if (status == KIN_OK) note(c, k, &s, row, what);
+    if (status == KIN_OK) status = note(c, &found, row, what, err);
     if (row % REPORT_EVERY == 0 && !goes_on(c)) status = KIN_ERR_CANCELLED;
     c->report.rows += file != NULL;
   }
   while (status == KIN_OK && n.more) {
-    note(c, k, &s, n.row, BEYOND);
-    status = next_name(c, &n, err);
+    status = note(c, &found, n.row, BEYOND, err);
+    if (status == KIN_OK) status = next_name(c, &n, err);
   }
-  tell_span(c, k, &s);
   if (n.statement) sqlite3_reset(n.statement);
+  if (status == KIN_OK) status = settle(c, k, &found, err);
+  free(found.items);
   return status;
 }
 
@@ -227,8 +281,10 @@ static kin_status check_codes(check *c, const kin_collection *k, const kin_vecto
     if (kin_codes_usable(codes, group)) continue;
     if (bad++ == 0) first = group;
   }
+  bool repaired = bad && c->options.repair && unlink(kin_codes_path(codes)) == 0;
   if (bad)
-    tell(c, kin_codes_path(codes), "delete this file: the next kindred index makes it anew",
+    tell(c, kin_codes_path(codes), repaired,
+         repaired ? "it was removed, and kindred index makes it anew" : "delete this file: kindred index makes it anew",
          "%llu of %llu groups of codes are damaged, the first that of rows %llu to %llu; searches read the vectors "
          "instead",
          (unsigned long long)bad, (unsigned long long)groups, (unsigned long long)first * KIN_SCAN_ROWS,
@@ -262,9 +318,11 @@ static kin_status check_collections(check *c, const kin_collection *all, size_t 
   if (status == KIN_OK) status = kin_files_list(c->store->path, all, n, &files, err);
   for (size_t i = 0; status == KIN_OK && i < kin_store_files_count(files); i++) {
     const kin_store_file *file = kin_store_files_get(files, i);
-    if (file->kind == KIN_FILE_STRAY)
-      tell(c, file->path, "delete this file, unless the store beside it is an old copy",
-           "no collection of the store names it: a writer that was cut off left it");
+    if (file->kind != KIN_FILE_STRAY) continue;
+    bool removed = c->options.repair && c->store->writable && kin_files_remove_stray(c->store, file);
+    tell(c, file->path, removed,
+         removed ? "it was removed" : "delete this file, unless the store beside it is an old copy",
+         "no collection of the store names it: a writer that was cut off left it");
   }
   kin_store_files_close(files);
   c->report.collections = n;

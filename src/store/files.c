@@ -127,14 +127,15 @@ kin_status kin_store_list_files(kin_store *store, kin_store_files **out, kin_err
   return status;
 }
 
+bool kin_files_remove_stray(const kin_store *store, const kin_store_file *file) {
+  if (file->kind != KIN_FILE_STRAY || !kin_vectors_is_of(file->path, store->uuid)) return false;
+  kin_index_remove_derived(file->path);
+  return unlink(file->path) == 0;
+}
+
 void kin_files_remove_strays(const kin_store *store, const kin_collection *collections, size_t n) {
   kin_store_files *files;
   if (kin_files_list(store->path, collections, n, &files, NULL) != KIN_OK) return;
-  for (size_t i = 0; i < files->n; i++) {
-    const kin_store_file *file = &files->items[i];
-    if (file->kind != KIN_FILE_STRAY || !kin_vectors_is_of(file->path, store->uuid)) continue;
-    kin_index_remove_derived(file->path);
-    unlink(file->path);
-  }
+  for (size_t i = 0; i < files->n; i++) kin_files_remove_stray(store, &files->items[i]);
   kin_store_files_close(files);
 }

@@ -50,7 +50,7 @@ class Check(Store):
     def test_a_whole_store(self):
         self.assertEqual(self.run_kindred("store", "check").out,
                          "./kindred.db: 6 rows of 1 collection checked, no problems\n")
-        self.assertEqual(self.json("check"), {"ok": True, "collections": 1, "rows": 6, "words_checked": True,
+        self.assertEqual(self.json("check"), {"ok": True, "repaired": 0, "collections": 1, "rows": 6, "words_checked": True,
                                               "problems": []})
         self.assertEqual(self.run_kindred("store", "check", "-q").out, "")
 
@@ -62,14 +62,17 @@ class Check(Store):
         self.assertEqual(problem["file"], str(self.folder.resolve() / "kindred.db.vectors"))
         self.assertIn("row 2: wrong checksum", problem["problem"])
         self.assertIn(".png", problem["problem"])
-        self.assertIn("kindred collections --drop 1", problem["fix"])
+        self.assertIn("--repair", problem["fix"])
         lines = self.run_kindred("store", "check", status=1).out.splitlines()
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[1].startswith("    fix: "))
         self.assertTrue(lines[2].endswith("1 problem"))
         # The way out that it names.
-        self.run_kindred("collections", "--drop", "1")
-        self.run_kindred("index", "-m", self.clip, "p")
+        lines = self.run_kindred("store", "check", "--repair").out.splitlines()
+        self.assertTrue(lines[1].startswith("    repaired: "))
+        self.assertTrue(lines[2].endswith("1 problem, 1 repaired"))
+        self.assertIn("1 embedded, 5 unchanged", self.run_kindred("index", "p").out)
+        self.run_kindred("store", "compact")
         self.assertTrue(self.json("check")["ok"])
 
     def test_no_store(self):

@@ -62,10 +62,31 @@ static void on_problem(void *user, const kin_store_problem *p) {
   snprintf(f->problems + n, sizeof f->problems - n, "%s: %s\n", p->file, p->what);
 }
 
-static void check(fixture *f) {
-  const kin_check_options options = {.on_problem = on_problem, .user = f};
+static void check_with(fixture *f, bool repair) {
+  const kin_check_options options = {.repair = repair, .on_problem = on_problem, .user = f};
   f->problems[0] = '\0';
   test_assert_ok(kin_store_check(f->base.context, f->base.path, &options, &f->report, &f->base.err), &f->base.err);
+}
+
+static void check(fixture *f) {
+  check_with(f, false);
+}
+
+/* Repair `n` problems; then `to_do` files are indexed anew, and once it is compacted the store is whole. */
+static void assert_repaired(fixture *f, size_t n, size_t to_do) {
+  check_with(f, true);
+  if (f->report.problems != n || f->report.repaired != n) fail_msg("%zu wanted:\n%s", n, f->problems);
+  store_fixture_open(&f->base, KIN_STORE_WRITE);
+  assert_int_equal(store_fixture_index(&f->base, &f->pictures, NULL).done, to_do);
+  float query[DIM] = {1};
+  kin_hits *hits;
+  test_assert_ok(test_search(f->base.store, query, DIM, 2 * PICTURES, &hits, &f->base.err), &f->base.err);
+  assert_int_equal(kin_hits_count(hits), PICTURES - 1);
+  kin_hits_close(hits);
+  test_assert_ok(kin_store_compact(f->base.store, NULL, NULL, &f->base.err), &f->base.err);
+  store_fixture_close(&f->base);
+  check(f);
+  if (f->report.problems) fail_msg("%s", f->problems);
 }
 
 /* The check finds `n` problems, one of them with `part` in the line of `file`. */
@@ -255,6 +276,42 @@ static void test_checks_that_do_not_run(void **state) {
   free(none);
 }
 
+/* ----------------------------------------------------------------------- repair */
+
+static void test_repairing_vectors(void **state) {
+  fixture *f = *state;
+  flip(f->vectors, HEADER + 7 * RECORD + 100);
+  for (int row = 20; row < 31; row++) flip(f->vectors, HEADER + row * RECORD + row);
+  execute(f, "UPDATE vectors SET row = row + 100000 WHERE collection = 1 AND row IN (40, 50);"
+             "UPDATE vectors SET row = 50 WHERE row = 100040; UPDATE vectors SET row = 40 WHERE row = 100050");
+  assert_repaired(f, 4, 14);
+}
+
+static void test_repairing_the_catalogue(void **state) {
+  fixture *f = *state;
+  execute(f, "DELETE FROM holes WHERE row = 3; INSERT INTO holes VALUES (1, 9), (1, 10), (1, 7000);"
+             "UPDATE vectors SET row = 4000 WHERE collection = 1 AND row = 12;"
+             "INSERT INTO name_words (name_words, rowid, path) SELECT 'delete', id, path FROM items LIMIT 1");
+  assert_repaired(f, 6, 1);
+}
+
+static void test_repairing_files(void **state) {
+  fixture *f = *state;
+  char *codes = kin_format("%s.int8", f->vectors);
+  flip(codes, HEADER + 64 * 576 + 64 * 24 + 1);
+  test_write_file(f->base.folder, "kindred.db.7.vectors", "x", 1);
+  assert_repaired(f, 2, 0);
+  free(codes);
+}
+
+static void test_what_needs_a_copy(void **state) {
+  fixture *f = *state;
+  assert_int_equal(truncate(f->vectors, HEADER + 100 * RECORD), 0);
+  check_with(f, true);
+  assert_int_equal(f->report.problems, 1);
+  assert_int_equal(f->report.repaired, 0);
+}
+
 /* ------------------------------------------------------------------------ files */
 
 static void test_files(void **state) {
@@ -291,6 +348,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_damaged_pages, setup, teardown),
       cmocka_unit_test_setup_teardown(test_stray_files, setup, teardown),
       cmocka_unit_test_setup_teardown(test_checks_that_do_not_run, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_repairing_vectors, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_repairing_the_catalogue, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_repairing_files, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_what_needs_a_copy, setup, teardown),
       cmocka_unit_test_setup_teardown(test_files, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
