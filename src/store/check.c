@@ -1,4 +1,5 @@
 /* kin_store_check: what is wrong with a store, each problem with its file and what to do about it; and doing it. */
+#include "elastic/elastic.h"
 #include "index/codes.h"
 #include "store/store.h"
 
@@ -369,6 +370,8 @@ static kin_status take_lock(kin_store *store, kin_error *err) {
 kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
                            kin_check_report *out, kin_error *err) {
   if (out) *out = (kin_check_report){0};
+  if (kin_elastic_is_address(path))
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: an index of Elasticsearch has no files here", path);
   kin_store *store = calloc(1, sizeof *store);
   if (!store) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", path);
   store->context = context;

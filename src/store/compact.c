@@ -150,6 +150,7 @@ kin_status kin_store_compact(kin_store *store, const kin_compact_options *option
   size_t n = 0;
   if (options) c.options = *options;
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
+  /* Of a store without files here this fails, too. */
   kin_status status = add_bytes(store, &r.bytes_before, err);
   if (status == KIN_OK) status = survey(&c, &r, &all, &n, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++) status = compact_collection(&c, &all[i], err);

@@ -1,7 +1,7 @@
 /* kin_store_export: the vectors of a collection with what the store knows of their files. */
 #include "embed/path_json.h"
 #include "embed/vector_writer.h"
-#include "store/store.h"
+#include "store/elastic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +132,7 @@ static kin_status write_file(export *e, kin_error *err) {
 kin_status kin_store_export(kin_store *store, const kin_export_options *options, uint64_t *n, kin_error *err) {
   export e = {.store = store, .options = *options};
   if (n) *n = 0;
+  if (store->remote) return kin_remote_cant(store, "only a store in files is exported", err);
   kin_status status = kin_store_begin_read(store, err);
   if (status == KIN_OK && !store->collection.id)
     status = store->n_collections

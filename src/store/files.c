@@ -1,5 +1,5 @@
 /* The files of which a store consists. */
-#include "store/store.h"
+#include "store/elastic.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -119,6 +119,7 @@ kin_status kin_store_list_files(kin_store *store, kin_store_files **out, kin_err
   kin_collection *all = NULL;
   size_t n = 0;
   *out = NULL;
+  if (store->remote) return kin_remote_cant(store, "an index of Elasticsearch has no files here", err);
   kin_status status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
   if (status == KIN_OK) status = kin_collections_read(store, 0, &all, &n, err);
   kin_sql_rollback(store);

@@ -2,6 +2,7 @@
 #include "store/import.h"
 
 #include "model/model.h"
+#include "store/elastic.h"
 #include "store/update.h"
 
 #include <math.h>
@@ -263,6 +264,7 @@ kin_status kin_store_import(kin_store *store, const kin_import_options *options,
 import m = {.u = {.store = store, .catalogue = & kin_sql_catalogue }, .options = * options };
   if (out) *out = m.report;
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
+  if (store->remote) return kin_remote_cant(store, "only a store in files takes vectors", err);
   if (!options->path) return kin_fail(err, KIN_ERR_ARGUMENT, "no file to import");
   m.u.encoder = &m.encoder;
   kin_status status = kin_import_open(options->path, options->paths, &m.source, err);

@@ -179,6 +179,8 @@ class Parts(Store):
     def test_usage(self):
         self.assertIn("stats, check, compact, export, import", self.run_kindred("store", "burn", status=2).err)
         self.assertIn("which store", self.run_kindred("store", "check", "x.db", status=2).err)
+        elsewhere = self.run_kindred("store", "check", "-s", "elasticsearch://127.0.0.1:1/photos", status=1)
+        self.assertIn("has no files here", elsewhere.err)
         for part in ("stats", "check", "compact", "export", "import"):
             self.assertIn("Examples:", self.run_kindred("store", part, "--help").out)
 
