@@ -45,12 +45,28 @@ static kin_status hdbscan(kin_context *context, const kin_vector_set *set, size_
   return status;
 }
 
+static kin_status detector(kin_context *context, const kin_vector_set *set, kin_detector_method method, size_t k,
+                           char *said, size_t size, kin_error *err) {
+  const kin_detector_options options = {.method = method, .metric = KIN_METRIC_EUCLIDEAN, .k = k};
+  double *scores = calloc(set->n, sizeof *scores), sum = 0;
+  kin_detector *d = NULL;
+  kin_status status = kin_detector_fit(context, set, &options, &d, scores, err);
+  for (size_t i = 0; status == KIN_OK && i < set->n; i++) sum += scores[i];
+  snprintf(said, size, "mean score %.6f", sum / (double)set->n);
+  kin_detector_close(d);
+  free(scores);
+  return status;
+}
+
 static kin_status run(kin_context *context, const char *what, const kin_vector_set *set, size_t number, char *said,
                       size_t size, kin_error *err) {
   if (strcmp(what, "neighbours") == 0) return neighbours(context, set, number, said, size, err);
   if (strcmp(what, "kmeans") == 0) return kmeans(context, set, number, 0, said, size, err);
   if (strcmp(what, "minibatch") == 0) return kmeans(context, set, number, 1024, said, size, err);
   if (strcmp(what, "hdbscan") == 0) return hdbscan(context, set, number, said, size, err);
+  if (strcmp(what, "lof") == 0) return detector(context, set, KIN_DETECTOR_LOF, number, said, size, err);
+  if (strcmp(what, "mahalanobis") == 0)
+    return detector(context, set, KIN_DETECTOR_MAHALANOBIS, number, said, size, err);
   err->status = KIN_ERR_ARGUMENT;
   snprintf(err->message, sizeof err->message, "no analysis \"%s\"", what);
   return KIN_ERR_ARGUMENT;

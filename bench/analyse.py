@@ -117,6 +117,34 @@ def hdbscan(bench):
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
 
+@row
+def lof(bench):
+    n = bench.count(50000)
+    path, x = bench.vectors(n)
+    yield f"local outlier factors of {n} x 512, 20 neighbours", "kindred", lambda: bench.ours("lof", path, 20)
+
+    def sklearn():
+        from sklearn.neighbors import LocalOutlierFactor
+        model = LocalOutlierFactor(n_neighbors=20, n_jobs=bench.options.threads).fit(x)
+        return f"mean score {-model.negative_outlier_factor_.mean():.6f}"
+
+    yield "", "scikit-learn", lambda: bench.peer(sklearn)
+
+
+@row
+def mahalanobis(bench):
+    n = bench.count(50000)
+    path, x = bench.vectors(n)
+    yield f"Mahalanobis distances of {n} x 512, Ledoit-Wolf", "kindred", lambda: bench.ours("mahalanobis", path, 0)
+
+    def sklearn():
+        from sklearn.covariance import LedoitWolf
+        values = x.astype(np.float64)
+        return f"mean score {np.sqrt(LedoitWolf().fit(values).mahalanobis(values)).mean():.6f}"
+
+    yield "", "scikit-learn", lambda: bench.peer(sklearn)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
