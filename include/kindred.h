@@ -363,10 +363,11 @@ typedef struct kin_elastic_options {
   const char *vector_field, *text_field, *id_field;
 } kin_elastic_options;
 
-/* The same for `path` elasticsearch://[USER:PASSWORD@]HOST[:PORT][,HOST...]/INDEX (elasticsearchs:// over TLS), an index
- * of Elasticsearch 8 or newer that holds one collection (docs/scaling.md). Without a user in it ES_USER and ES_PASSWORD
- * count. Several processes may write at once, different files each. Searches are approximate, their scores exact. What
- * such a store can't do is KIN_ERR_UNSUPPORTED. Any other `path` is a file, and the options (may be NULL) don't count.
+/* The same for `path` elasticsearch://[USER:PASSWORD@]HOST[:PORT][,HOST...]/INDEX (elasticsearchs:// over TLS), an
+ * index of Elasticsearch 8 or newer that holds one collection (docs/scaling.md). Without a user in it ES_USER and
+ * ES_PASSWORD count. Several processes may write at once, different files each. Searches are approximate, their scores
+ * exact. What such a store can't do is KIN_ERR_UNSUPPORTED. Any other `path` is a file, and the options (may be NULL)
+ * don't count.
  */
 KIN_API kin_status kin_store_open_with(kin_context *context, const char *path, kin_store_mode mode,
                                        const kin_elastic_options *options, kin_store **out, kin_error *err);
@@ -620,6 +621,13 @@ KIN_API size_t kin_hits_count(const kin_hits *hits);
 /* Valid until kin_hits_close. */
 KIN_API const kin_hit *kin_hits_get(const kin_hits *hits, size_t i);
 KIN_API void kin_hits_close(kin_hits *hits);
+
+/* Copy an index of Elasticsearch into a new one with this version's mapping, which then takes its name, and remove the
+ * old one: searches go on all the while; writers must wait, as what they change in between is lost. `on_progress` (may
+ * be NULL) is told how many documents are copied; false: stop, KIN_ERR_CANCELLED. What isn't finished changes nothing.
+ * The store must be open for writing. KIN_ERR_UNSUPPORTED for a store in files. */
+KIN_API kin_status kin_store_rebuild(kin_store *store, bool (*on_progress)(void *user, uint64_t done, uint64_t total),
+                                     void *user, kin_error *err);
 
 /* A vector of the chosen collection and what it is of; all valid until the call that gave it returns. */
 typedef struct kin_stored {

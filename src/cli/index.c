@@ -12,7 +12,7 @@ typedef struct index_options {
   cli_common common;
   cli_list exclude;
   const char *store, *text_model, *text_column, *captions, *metadata;
-  bool follow, hidden, documents, fast_decode;
+  bool follow, hidden, documents, fast_decode, rebuild;
   int64_t since;
   size_t batch;
   kin_elastic_options elastic;
@@ -210,13 +210,37 @@ static int index_paths(job *j, const cli_list *paths) {
   return status == CLI_OK && progress.failed ? CLI_SKIPPED : status;
 }
 
+static bool on_copied(void *user, uint64_t done, uint64_t total) {
+  (void)user;
+  cli_progress_update((cli_progress){.done = done, .worked = done, .total = total});
+  return !cli_signal();
+}
+
+/* Of the store alone, without a model. */
+static int rebuild(job *j) {
+  kin_error err;
+  int status = cli_open_context(&j->options->common, &j->session);
+  if (status == CLI_OK) status = open_store(j);
+  if (status != CLI_OK) return status;
+  cli_progress_start("copying", j->options->common.quiet);
+  kin_status rebuilt = kin_store_rebuild(j->store, on_copied, NULL, &err);
+  cli_progress_stop();
+  kin_store_close(j->store);
+  cli_session_close(&j->session);
+  j->store = NULL;
+  j->session = (cli_session){0};
+  return rebuilt == KIN_OK ? CLI_OK : cli_failed(&err);
+}
+
 static int index_command(const cli_command *command, const index_options *o, const cli_list *paths) {
-  if (paths->count == 0) return cli_usage_error(command, "index what? give folders or files");
+  if (paths->count == 0 && !o->rebuild) return cli_usage_error(command, "index what? give folders or files");
   job *j = calloc(1, sizeof *j);
   if (!j) return CLI_FAILED;
   j->options = o;
-  int status = o->captions && !cli_captions_read(o->captions, &j->captions) ? CLI_FAILED : open_all(command, j);
-  if (status == CLI_OK) status = index_paths(j, paths);
+  int status = o->captions && !cli_captions_read(o->captions, &j->captions) ? CLI_FAILED : CLI_OK;
+  if (status == CLI_OK && o->rebuild) status = rebuild(j);
+  if (status == CLI_OK && paths->count) status = open_all(command, j);
+  if (status == CLI_OK && paths->count) status = index_paths(j, paths);
   cli_captions_free(&j->captions);
   kin_store_close(j->store);
   kin_model_close(j->text.model);
@@ -233,6 +257,8 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"store", 's', CLI_TEXT, &o.store, "FILE",
        "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},
       CLI_ELASTIC_OPTIONS(o.elastic),
+      {"rebuild", 0, CLI_FLAG, &o.rebuild, NULL,
+       "copy an index of Elasticsearch into a new one first,\nwhich takes its name; searches go on"},
       {"text-model", 0, CLI_TEXT, &o.text_model, "DIR",
        "a model for text queries, whose vectors share the\nspace of --model's; the store remembers it"},
       {"documents", 0, CLI_FLAG, &o.documents, NULL, "take text files too, with a model that has both towers"},

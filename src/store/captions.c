@@ -1,6 +1,7 @@
 /* Captions of pictures: beside them, inside them, and given in a list. */
 #include "image/captions.h"
 
+#include "store/elastic.h"
 #include "store/update.h"
 
 #include <errno.h>
@@ -86,7 +87,10 @@ static kin_status set_captions(kin_store *store, const kin_captioned *items, siz
       continue;
     }
     if (status == KIN_OK) status = join_columns(&items[i], columns, &text, err);
-    if (status == KIN_OK) status = kin_sql_run(store, KIN_SQL_SET_GIVEN, err, "is", id, text);
+    if (status == KIN_OK && store->remote)
+      status = kin_remote_set_caption(store, id, text, err);
+    else if (status == KIN_OK)
+      status = kin_sql_run(store, KIN_SQL_SET_GIVEN, err, "is", id, text);
     *set += status == KIN_OK;
     free(text);
   }
@@ -100,6 +104,7 @@ kin_status kin_store_set_captions(kin_store *store, const kin_captioned *items, 
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
   kin_status status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
   if (status == KIN_OK) status = set_captions(store, items, n, columns, &found, err);
+  if (status == KIN_OK && store->remote) status = kin_remote_send_given(store, err);
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
   kin_sql_rollback(store);
   if (status == KIN_OK && set) *set = found;

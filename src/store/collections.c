@@ -476,3 +476,12 @@ kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *opti
     build.factory = NULL;
   return kin_index_optimize(store->index, &build, err);
 }
+
+kin_status kin_store_rebuild(kin_store *store, bool (*on_progress)(void *user, uint64_t done, uint64_t total),
+                             void *user, kin_error *err) {
+  kin_status status = need_writable(store, err);
+  if (status == KIN_OK && store->remote) return kin_remote_rebuild(store, on_progress, user, err);
+  return status == KIN_OK
+             ? kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: only an index of Elasticsearch is rebuilt", store->path)
+             : status;
+}

@@ -1,5 +1,5 @@
 /* Going through all vectors of the chosen collection. */
-#include "store/store.h"
+#include "store/elastic.h"
 
 #include <stdlib.h>
 
@@ -29,7 +29,9 @@ kin_status kin_store_each(kin_store *store, bool (*visit)(void *user, const kin_
   kin_status status = kin_store_begin_read(store, err);
   if (status == KIN_OK && !store->collection.id && store->n_collections)
     status = kin_collections_fail(store, "choose one by its model", err);
-  if (status == KIN_OK && store->collection.id) {
+  if (status == KIN_OK && store->collection.id && store->remote) {
+    status = kin_remote_visit(store, visit, user, err);
+  } else if (status == KIN_OK && store->collection.id) {
     vector = kin_alloc_aligned(store->collection.dim * sizeof *vector);
     if (!vector) status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for a vector", store->path);
     if (status == KIN_OK) status = kin_sql_bind(store, KIN_SQL_EACH_VECTOR, &s, err, "i", store->collection.id);

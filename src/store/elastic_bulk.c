@@ -55,7 +55,8 @@ static void append_vector(kin_bytes *out, const float *vector, size_t dim) {
 }
 
 /* Takes `text` over. */
-static kin_status queue(kin_update *u, int64_t item, const char *path, kin_bytes *text, bool counts, kin_error *err) {
+static kin_status queue(kin_update *u, int64_t item, const char *path, const char *name, kin_bytes *text, bool counts,
+                        kin_error *err) {
   kin_elastic_run *run = run_of(u->store);
   char *copy = kin_strdup(path);
   if (text->failed || !copy ||
@@ -65,7 +66,9 @@ static kin_status queue(kin_update *u, int64_t item, const char *path, kin_bytes
     return no_memory(u, err);
   }
   if (!run->n) run->since = kin_embed_now();
-  run->operations[run->n++] = (kin_elastic_operation){item, copy, text->data, text->size, counts};
+  kin_elastic_operation *o = &run->operations[run->n++];
+  *o = (kin_elastic_operation){.item = item, .path = copy, .text = text->data, .size = text->size, .counts = counts};
+  snprintf(o->name, sizeof o->name, "%s", name);
   run->bytes += text->size;
   return KIN_OK;
 }
@@ -86,7 +89,7 @@ static kin_status add(kin_update *u, int64_t item, const char *path, uint64_t or
   const char *tail = change ? "},\"doc_as_upsert\":true}\n" : "}\n";
   kin_bytes_append(&out, tail, strlen(tail));
   free(text);
-  return queue(u, item, path, &out, counts, err);
+  return queue(u, item, path, name, &out, counts, err);
 }
 
 kin_status kin_remote_add(kin_update *u, int64_t item, const char *path, uint64_t ordinal, json_t *fields,
@@ -96,12 +99,18 @@ kin_status kin_remote_add(kin_update *u, int64_t item, const char *path, uint64_
   return status;
 }
 
+kin_status kin_remote_change(kin_update *u, int64_t item, uint64_t ordinal, json_t *fields, kin_error *err) {
+  char name[48];
+  kin_remote_name(item, ordinal, name);
+  return add(u, item, name, ordinal, fields, NULL, true, false, err);
+}
+
 kin_status kin_remote_remove(kin_update *u, int64_t item, const char *path, const char *name, kin_error *err) {
   kin_bytes out = {0};
   kin_bytes_append(&out, "{\"delete\":{\"_id\":\"", 18);
   kin_bytes_append(&out, name, strlen(name));
   kin_bytes_append(&out, "\"}}\n", 4);
-  return queue(u, item, path, &out, false, err);
+  return queue(u, item, path, name, &out, false, err);
 }
 
 /* ------------------------------------------------------------------- open items */
@@ -166,13 +175,13 @@ bool kin_remote_is_queued(const kin_store *store, int64_t item) {
 
 /* ----------------------------------------------------------------------- sending */
 
-/* Operations [first, first + n) of a file, or of several, that go in one request. */
+/* Operations [first, first + n) that go in one request. */
 typedef struct part {
   size_t first, n;
   kin_bytes body;
 } part;
 
-/* Operations of one file never go in two requests, which may overtake each other. */
+/* Operations on one document never go in two requests, which may overtake each other. */
 static kin_status make_parts(kin_update *u, part **out, size_t *n_out, kin_error *err) {
   const kin_elastic_run *run = run_of(u->store);
   size_t capacity = 0;
@@ -180,7 +189,7 @@ static kin_status make_parts(kin_update *u, part **out, size_t *n_out, kin_error
   *n_out = 0;
   for (size_t i = 0; i < run->n; i++) {
     const kin_elastic_operation *o = &run->operations[i];
-    bool together = i && run->operations[i - 1].item == o->item;
+    bool together = i && strcmp(run->operations[i - 1].name, o->name) == 0;
     part *last = *n_out ? &(*out)[*n_out - 1] : NULL;
     if (!last || (!together && last->body.size + o->size > REQUEST_BYTES)) {
       if (!kin_grow((void **)out, &capacity, *n_out + 1, sizeof **out)) return no_memory(u, err);
@@ -253,7 +262,7 @@ static kin_status send_once(kin_update *u, size_t *named, kin_error *err) {
   size_t n = 0;
   kin_status status = make_parts(u, &parts, &n, err);
   kin_elastic_request *requests = status == KIN_OK ? calloc(n ? n : 1, sizeof *requests) : NULL;
-  char *path = kin_format("%s/_bulk", r->address.index);
+  char *path = kin_format("%s/_bulk", r->target ? r->target : r->address.index);
   if (status == KIN_OK && (!requests || !path)) status = no_memory(u, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++)
     requests[i] = (kin_elastic_request){

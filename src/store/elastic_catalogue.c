@@ -11,6 +11,7 @@
 
 #define ENOUGH_BYTES (16 << 20)
 #define ENOUGH_SECONDS 5.0
+#define MOST_TRIES 8
 
 static kin_status no_memory(const kin_update *u, kin_error *err) {
   return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", u->store->path);
@@ -21,20 +22,10 @@ static bool is_alive(void *user) {
   return kin_update_report((kin_update *)u, NULL) == KIN_OK;
 }
 
-static kin_status refresh_index(kin_update *u, kin_error *err) {
-  struct kin_remote *r = u->store->remote;
-  json_t *answer = NULL;
-  char *path = kin_format("%s/_refresh", r->address.index);
-  kin_status status = path ? kin_elastic_call(r->client, "POST", path, NULL, false, &answer, err) : no_memory(u, err);
-  json_decref(answer);
-  free(path);
-  return status;
-}
-
 static kin_status start(kin_update *u, kin_error *err) {
   kin_remote_clear(&u->store->remote->run);
   kin_elastic_set_alive(u->store->remote->client, is_alive, u);
-  return refresh_index(u, err);
+  return kin_remote_make_visible(u->store, err);
 }
 
 /* ------------------------------------------------------------------- reading */
@@ -66,31 +57,54 @@ static void read_known(kin_candidate *c, const json_t *source) {
   }
 }
 
+/* Why the answer doesn't tell of all documents, a shard being away for a while; NULL: it does. */
+static const char *find_error(const json_t *docs) {
+  for (size_t i = 0; i < json_array_size(docs); i++) {
+    const json_t *error = json_object_get(json_array_get(docs, i), "error");
+    if (error) return kin_elastic_reason(error);
+  }
+  return NULL;
+}
+
+/* What is known of the documents of these names, an answer with as many "docs". */
+static kin_status get_documents(kin_update *u, json_t *names, json_t **out, kin_error *err) {
+  static const char call[] = "_mget?_source_includes=item,size,mtime_ns,sha256,described,sidecar_size,sidecar_mtime_ns";
+  kin_status status = KIN_OK;
+  const char *reason = "";
+  *out = NULL;
+  for (int tries = 0; status == KIN_OK && reason; tries++) {
+    if (tries) status = kin_elastic_pause(u->store->remote->client, tries - 1, err);
+    if (tries == MOST_TRIES) return kin_fail(err, KIN_ERR_IO, "%s: %s", u->store->path, reason);
+    json_decref(*out);
+    *out = NULL;
+    if (status == KIN_OK) status = kin_remote_post(u->store, call, json_pack("{sO}", "ids", names), out, err);
+    const json_t *docs = json_object_get(*out, "docs");
+    if (status == KIN_OK && json_array_size(docs) != json_array_size(names))
+      status = kin_fail(err, KIN_ERR_FORMAT, "%s: asked for %zu documents, the answer has %zu", u->store->path,
+                        json_array_size(names), json_array_size(docs));
+    reason = find_error(docs);
+  }
+  return status;
+}
+
 /* Files that wait in the queue were seen in this run. */
 static kin_status find(kin_update *u, kin_candidate *files, size_t n, kin_error *err) {
-  json_t *ids = json_array(), *answer = NULL;
-  bool ok = ids != NULL;
+  json_t *names = json_array(), *answer = NULL;
+  bool ok = names != NULL;
   for (size_t i = 0; ok && i < n; i++) {
     char name[48];
     int64_t item = kin_remote_item_of(files[i].path);
     kin_remote_name(item, 0, name);
     files[i].seen = kin_remote_is_queued(u->store, item);
-    ok = item && json_array_append_new(ids, json_string(name)) == 0;
+    ok = item && json_array_append_new(names, json_string(name)) == 0;
   }
-  json_t *body = ok ? json_pack("{sO}", "ids", ids) : NULL;
-  json_decref(ids);
-  kin_status status = kin_remote_post(u->store,
-                                      "_mget?_source_includes=item,size,mtime_ns,sha256,described,sidecar_size,"
-                                      "sidecar_mtime_ns",
-                                      body, &answer, err);
+  kin_status status = ok ? get_documents(u, names, &answer, err) : no_memory(u, err);
   const json_t *docs = json_object_get(answer, "docs");
-  if (status == KIN_OK && json_array_size(docs) != n)
-    status = kin_fail(err, KIN_ERR_FORMAT, "%s: asked for %zu documents, the answer has %zu", u->store->path, n,
-                      json_array_size(docs));
   for (size_t i = 0; status == KIN_OK && i < n; i++) {
     const json_t *source = json_object_get(json_array_get(docs, i), "_source");
     if (source) read_known(&files[i], source);
   }
+  json_decref(names);
   json_decref(answer);
   return status;
 }
@@ -139,7 +153,7 @@ static kin_status find_contents(kin_update *u, size_t *slots, kin_error *err) {
   if (!query) return KIN_OK; /* none to look for, or no memory to spare an encoding */
   json_t *body = json_pack("{so s{ss} si s[ssss] s[s]}", "query", query, "collapse", "field", "sha256", "size",
                            KIN_ELASTIC_MOST_HITS, "_source", "path", "sha256", "width", "height", "fields", "vector");
-  kin_status status = kin_remote_post(u->store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(u->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hits = kin_remote_hits(answer);
   for (size_t i = 0; status == KIN_OK && i < json_array_size(hits); i++)
     status = take_content(u, json_array_get(hits, i), slots, err);
@@ -154,7 +168,7 @@ static kin_status find_twin(kin_update *u, kin_candidate *c, kin_error *err) {
   json_t *body =
       json_pack("{s{s{s[{s{ss}} {s{ss}} {s{si}}]}} si s[ss]}", "query", "bool", "filter", "term", "sha256", hex, "term",
                 "kind", "document", "term", "ordinal", 0, "size", 100, "_source", "item", "path");
-  kin_status status = kin_remote_post(u->store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(u->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hits = kin_remote_hits(answer);
   for (size_t i = 0; status == KIN_OK && !c->twin && i < json_array_size(hits); i++) {
     const json_t *source = json_object_get(json_array_get(hits, i), "_source");
@@ -185,7 +199,7 @@ static kin_status read_page(kin_update *u, const char *from, const char *to, kin
   free(low);
   free(run->to);
   run->to = high;
-  kin_status status = kin_remote_post(u->store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(u->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   json_decref(run->page);
   run->page = json_incref(kin_remote_hits(answer));
   run->at = 0;
@@ -233,7 +247,7 @@ static bool set_size(json_t *fields, const kin_candidate *c) {
 }
 
 /* What every document of a file says of it; what it was found by before and doesn't have any more is null. */
-static json_t *describe(const kin_candidate *c, uint64_t ordinal) {
+static json_t *describe(const kin_candidate *c, uint64_t ordinal, json_t *meta) {
   char hex[65];
   const char *slash = strrchr(c->path, '/');
   char *folder = strndup(c->path, slash && slash != c->path ? (size_t)(slash - c->path) : 1);
@@ -247,6 +261,7 @@ static json_t *describe(const kin_candidate *c, uint64_t ordinal) {
     ok = json_object_set_new(f, "width", c->width ? json_integer(c->width) : json_null()) == 0 &&
          json_object_set_new(f, "height", c->height ? json_integer(c->height) : json_null()) == 0;
   }
+  if (ok && meta) ok = json_object_set(f, "meta", meta) == 0;
   free(folder);
   if (ok) return f;
   json_decref(f);
@@ -256,10 +271,14 @@ static json_t *describe(const kin_candidate *c, uint64_t ordinal) {
 static kin_status write_item(kin_update *u, kin_candidate *c, kin_error *err) {
   bool exists = c->item != 0;
   if (!exists) c->item = kin_remote_item_of(c->path);
-  json_t *fields = describe(c, 0);
+  json_t *meta = NULL;
+  kin_status status = exists && c->format ? kin_remote_read_metadata(u->store, c->item, &meta, err) : KIN_OK;
+  json_t *fields = describe(c, 0, meta);
   kin_elastic_open_item *open = c->item && fields ? kin_remote_item(u, c) : NULL;
   bool ok = open && json_object_update(open->fields, fields) == 0;
   json_decref(fields);
+  json_decref(meta);
+  if (status != KIN_OK) return status;
   if (!ok) return no_memory(u, err);
   open->exists = exists;
   open->counts = c->embed && !c->twin;
@@ -277,11 +296,15 @@ static bool set_passage(const kin_store *store, json_t *fields, uint64_t line, u
 static kin_status write(kin_update *u, kin_candidate *c, const float *vector, uint64_t ordinal, const char *text,
                         uint64_t line, uint64_t offset, kin_error *err) {
   if (ordinal) {
-    json_t *fields = describe(c, ordinal);
-    if (fields && set_passage(u->store, fields, line, offset, text))
-      return kin_remote_add(u, c->item, c->path, ordinal, fields, vector, false, err);
-    json_decref(fields);
-    return no_memory(u, err);
+    const kin_elastic_open_item *first = kin_remote_item(u, c);
+    json_t *fields = first ? describe(c, ordinal, json_object_get(first->fields, "meta")) : NULL;
+    if (!fields || !set_passage(u->store, fields, line, offset, text)) {
+      json_decref(fields);
+      return no_memory(u, err);
+    }
+    kin_status status = kin_remote_add(u, c->item, c->path, ordinal, fields, vector, false, err);
+    /* The first passage comes last, so that those of a long document may be sent before it is whole. */
+    return status == KIN_OK && u->store->remote->run.bytes >= ENOUGH_BYTES ? kin_remote_send(u, err) : status;
   }
   size_t bytes = u->store->collection.dim * sizeof *vector;
   kin_elastic_open_item *open = kin_remote_item(u, c);
@@ -327,7 +350,7 @@ static kin_status copy_passage(void *user, const json_t *hit, kin_error *err) {
 
 static kin_status copy_passages(kin_update *u, kin_candidate *c, kin_error *err) {
   visitor v = {.u = u, .c = c};
-  return kin_remote_each(u->store, item_query(c->twin, 0), json_pack("[sss]", "passage", "line", "offset"), true,
+  return kin_remote_each(u->store, item_query(c->twin, 0), json_pack("[sss]", "passage", "line", "offset"), true, NULL,
                          copy_passage, &v, err);
 }
 
@@ -341,7 +364,7 @@ static kin_status remove_one(void *user, const json_t *hit, kin_error *err) {
 
 static kin_status remove_from(kin_update *u, const kin_candidate *c, uint64_t ordinal, size_t *n, kin_error *err) {
   visitor v = {.u = u, .path = c->path, .item = c->item};
-  kin_status status = kin_remote_each(u->store, item_query(c->item, ordinal), NULL, false, remove_one, &v, err);
+  kin_status status = kin_remote_each(u->store, item_query(c->item, ordinal), NULL, false, NULL, remove_one, &v, err);
   if (n) *n = v.n;
   return status;
 }
@@ -354,6 +377,8 @@ static kin_status complete(kin_update *u, const kin_candidate *c, kin_error *err
 
 static kin_status drop(kin_update *u, const kin_candidate *c, kin_error *err) {
   kin_remote_forget(u->store, c->item);
+  kin_status status = c->written ? kin_remote_make_visible(u->store, err) : KIN_OK; /* passages that were sent */
+  if (status != KIN_OK) return status;
   return remove_from(u, c, 0, NULL, err);
 }
 
@@ -367,21 +392,15 @@ static kin_status leave(kin_update *u, const kin_candidate *c, bool *left, kin_e
 
 /* ---------------------------------------------------------------------- captions */
 
-static bool set_caption(const kin_store *store, json_t *fields, const char *key, const char *text) {
-  if (!text) return json_object_set_new(fields, key, json_null()) == 0;
-  if (store->remote->tokens) return json_object_set_new(fields, key, kin_remote_words_of(text, false)) == 0;
-  return kin_json_set_text(fields, key, text);
-}
-
 static kin_status write_captions(kin_update *u, const kin_candidate *c, const kin_caption_news *news, kin_error *err) {
   kin_elastic_open_item *open = kin_remote_item(u, c);
   bool ok = open != NULL;
   if (ok && news->has_sidecar)
-    ok = set_caption(u->store, open->fields, "caption_sidecar", news->sidecar) &&
+    ok = kin_remote_set_caption_field(u->store, open->fields, "caption_sidecar", news->sidecar) &&
          json_object_set_new(open->fields, "sidecar_size", json_integer(news->sidecar_size)) == 0 &&
          json_object_set_new(open->fields, "sidecar_mtime_ns", json_integer(news->sidecar_mtime_ns)) == 0;
   if (ok && news->has_embedded)
-    ok = set_caption(u->store, open->fields, "caption_embedded", news->embedded) &&
+    ok = kin_remote_set_caption_field(u->store, open->fields, "caption_embedded", news->embedded) &&
          json_object_set_new(open->fields, "described", json_true()) == 0;
   if (!ok) return no_memory(u, err);
   /* Nothing more comes for a file that is unchanged. */
@@ -406,7 +425,7 @@ static void rollback(kin_update *u) {
 
 static kin_status commit(kin_update *u, kin_error *err) {
   kin_status status = kin_remote_send(u, err);
-  return status == KIN_OK ? refresh_index(u, err) : status;
+  return status == KIN_OK ? kin_remote_make_visible(u->store, err) : status;
 }
 
 const kin_catalogue kin_remote_catalogue = {.start = start,

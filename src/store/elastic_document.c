@@ -100,26 +100,34 @@ bool kin_remote_vector(const kin_store *store, const json_t *hit, float *out, si
 }
 
 /* The body of a page's request, after the hit `last` of the page before. Takes nothing over. */
-static json_t *page_body(json_t *query, json_t *source, bool vectors, const json_t *last) {
+static json_t *page_body(json_t *query, json_t *source, bool vectors, const json_t *moment, const json_t *last) {
   json_t *body = json_pack("{sO s[ss] si sO*}", "query", query, "sort", "path", "ordinal", "size", KIN_ELASTIC_PAGE,
                            "search_after", json_object_get(last, "sort"));
   bool ok = body && (source ? json_object_set(body, "_source", source)
                             : json_object_set_new(body, "_source", json_false())) == 0;
   if (ok && vectors) ok = json_object_set_new(body, "fields", json_pack("[s]", "vector")) == 0;
+  if (ok && moment)
+    ok = json_object_set_new(body, "pit",
+                             json_pack("{sO ss}", "id", json_object_get(moment, "id"), "keep_alive", "5m")) == 0;
   if (ok) return body;
   json_decref(body);
   return NULL;
 }
 
-kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool vectors,
+kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool vectors, const json_t *moment,
                            kin_status (*visit)(void *user, const json_t *hit, kin_error *err), void *user,
                            kin_error *err) {
   json_t *answer = NULL, *hits = NULL;
   kin_status status = query ? KIN_OK : no_memory(store, err);
   size_t n = KIN_ELASTIC_PAGE;
   while (status == KIN_OK && n == KIN_ELASTIC_PAGE) {
-    json_t *body = page_body(query, source, vectors, json_array_get(hits, n - 1)), *page = NULL;
-    status = kin_remote_post(store, "_search", body, &page, err);
+    json_t *body = page_body(query, source, vectors, moment, json_array_get(hits, n - 1)), *page = NULL;
+    if (!body) {
+      status = no_memory(store, err);
+      break;
+    }
+    status = moment ? kin_elastic_call(store->remote->client, "POST", KIN_ELASTIC_SEARCH, body, false, &page, err)
+                    : kin_remote_post(store, KIN_ELASTIC_SEARCH, body, &page, err);
     json_decref(answer);
     answer = page;
     hits = kin_remote_hits(answer);
@@ -130,4 +138,20 @@ kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool
   json_decref(query);
   json_decref(source);
   return status;
+}
+
+kin_status kin_remote_make_visible(kin_store *store, kin_error *err) {
+  json_t *answer = NULL;
+  char *path = kin_format("%s/_refresh", store->remote->address.index);
+  kin_status status =
+      path ? kin_elastic_call(store->remote->client, "POST", path, NULL, false, &answer, err) : no_memory(store, err);
+  json_decref(answer);
+  free(path);
+  return status;
+}
+
+bool kin_remote_set_caption_field(const kin_store *store, json_t *fields, const char *key, const char *text) {
+  if (!text) return json_object_set_new(fields, key, json_null()) == 0;
+  if (store->remote->tokens) return json_object_set_new(fields, key, kin_remote_words_of(text, false)) == 0;
+  return kin_json_set_text(fields, key, text);
 }

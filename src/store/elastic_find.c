@@ -159,7 +159,8 @@ static kin_status search_one(kin_find *f, const float *query, size_t wanted, flo
   json_t *filter, *answer = NULL;
   kin_status status = make_filter(f, &filter, err);
   size_t k = asked_for(wanted);
-  if (status == KIN_OK) status = kin_remote_post(f->store, "_search", search_body(f, query, k, filter), &answer, err);
+  if (status == KIN_OK)
+    status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, search_body(f, query, k, filter), &answer, err);
   json_decref(filter);
   const json_t *hits = kin_remote_hits(answer);
   size_t n = json_array_size(hits) < k ? json_array_size(hits) : k;
@@ -210,7 +211,7 @@ static kin_status search_words(kin_find *f, const char *text, size_t most, kin_m
   json_decref(filter);
   if (status == KIN_OK && (!body || !set_fields(f, body, false))) status = no_memory(f, err);
   if (status == KIN_OK)
-    status = kin_remote_post(f->store, "_search", body, &answer, err);
+    status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   else
     json_decref(body);
   const json_t *hits = kin_remote_hits(answer);
@@ -244,7 +245,7 @@ static kin_status fetch_vectors(kin_find *f, json_t *names, kin_error *err) {
     json_decref(body);
     return no_memory(f, err);
   }
-  kin_status status = kin_remote_post(f->store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hits = kin_remote_hits(answer);
   for (size_t i = 0; status == KIN_OK && i < json_array_size(hits); i++) {
     kin_match ignored;
@@ -292,7 +293,7 @@ static kin_status read_foreign(kin_find *f, int64_t id, reading *r, kin_error *e
     json_decref(body);
     return no_memory(f, err);
   }
-  kin_status status = kin_remote_post(f->store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hit = json_array_get(kin_remote_hits(answer), 0);
   if (status == KIN_OK && hit) status = add_vector(r, hit, err);
   json_decref(answer);
@@ -306,7 +307,7 @@ static kin_status read_item(kin_find *f, int64_t id, double *out, kin_error *err
   kin_status status = f->store->remote->foreign
                           ? read_foreign(f, id, &r, err)
                           : kin_remote_each(f->store, json_pack("{s{sI}}", "term", "item", (json_int_t)id), NULL, true,
-                                            add_vector, &r, err);
+                                            NULL, add_vector, &r, err);
   free(r.one);
   if (status != KIN_OK || r.found) return status;
   return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: no item %lld in the collection of %s", f->store->path, (long long)id,
@@ -370,7 +371,7 @@ static kin_status find_foreign(kin_store *store, const char *name, int64_t *out,
   json_t *answer = NULL;
   json_t *body = json_pack("{s{s{ss}} si sb}", "query", "term", r->id_field ? r->id_field : "_id", name, "size", 1,
                            "_source", false);
-  kin_status status = kin_remote_post(store, "_search", body, &answer, err);
+  kin_status status = kin_remote_post(store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hit = json_array_get(kin_remote_hits(answer), 0);
   uint64_t row;
   if (status == KIN_OK && (!hit || !identify(store, hit, out, &row)))

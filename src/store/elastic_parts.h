@@ -9,6 +9,8 @@
 #include "store/find.h"
 #include "store/update.h"
 
+/* A part of the answer is none. */
+#define KIN_ELASTIC_SEARCH "_search?allow_partial_search_results=false"
 enum { KIN_ELASTIC_MOST_HITS = 10000, KIN_ELASTIC_PAGE = 500 };
 
 /* A file's document with ordinal 0 while its parts come in. */
@@ -24,6 +26,7 @@ typedef struct kin_elastic_open_item {
 /* A line or two of a bulk request. */
 typedef struct kin_elastic_operation {
   int64_t item;
+  char name[48]; /* _id */
   char *path, *text;
   size_t size;
   bool counts;
@@ -48,10 +51,12 @@ struct kin_remote {
   char *index;               /* behind the address's name, which may be an alias of it */
   bool foreign;              /* others made it */
   bool tokens;               /* texts are indexed as this library's own tokens */
+  const char *target;        /* an index to write to in its place; NULL: none */
   size_t candidates;
   char *vector_field, *text_field, *id_field; /* of a foreign index */
   json_t *hits;                               /* of the query at work: by what kin_remote_name gives */
   json_t *names;                              /* of a foreign index: _id by id, as text */
+  json_t *given;                              /* metadata that waits to be written: by id, as text */
   kin_elastic_run run;
 };
 
@@ -65,15 +70,15 @@ void kin_remote_name(int64_t item, uint64_t ordinal, char out[48]);
 char *kin_remote_path(const json_t *source);
 /* The words of a text, or of a path's names, with blanks between, as they are indexed; NULL: out of memory. */
 json_t *kin_remote_words_of(const char *text, bool path);
-/* POST to the index; `call` is "_search" and so on; the body is released. */
+/* POST to the index; `call` is KIN_ELASTIC_SEARCH and so on; the body is released. */
 kin_status kin_remote_post(kin_store *store, const char *call, json_t *body, json_t **answer, kin_error *err);
 /* hits.hits of an answer; NULL: it has none. */
 json_t *kin_remote_hits(const json_t *answer);
 /* The vector of a hit with "fields". False: it isn't there. */
 bool kin_remote_vector(const kin_store *store, const json_t *hit, float *out, size_t dim);
 /* Visit all documents that pass `query` (released) in the order of path and ordinal; `source`: the fields to read
- * (released; NULL: none), with `vectors` those too. */
-kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool vectors,
+ * (released; NULL: none), with `vectors` those too; `moment`: a point in time that all are of, or NULL. */
+kin_status kin_remote_each(kin_store *store, json_t *query, json_t *source, bool vectors, const json_t *moment,
                            kin_status (*visit)(void *user, const json_t *hit, kin_error *err), void *user,
                            kin_error *err);
 
@@ -86,12 +91,23 @@ kin_status kin_remote_close_item(kin_update *u, int64_t item, kin_error *err);
 /* Queue one more document, or the removal of one. */
 kin_status kin_remote_add(kin_update *u, int64_t item, const char *path, uint64_t ordinal, json_t *fields,
                           const float *vector, bool counts, kin_error *err);
+/* Change what is in `fields` (not released) of a document that exists. */
+kin_status kin_remote_change(kin_update *u, int64_t item, uint64_t ordinal, json_t *fields, kin_error *err);
 kin_status kin_remote_remove(kin_update *u, int64_t item, const char *path, const char *name, kin_error *err);
 /* Take back what is queued of the item. */
 void kin_remote_forget(kin_store *store, int64_t item);
 bool kin_remote_is_queued(const kin_store *store, int64_t item);
 kin_status kin_remote_send(kin_update *u, kin_error *err);
 void kin_remote_clear(kin_elastic_run *run);
+/* Let searches find what was written. */
+kin_status kin_remote_make_visible(kin_store *store, kin_error *err);
+/* A caption (NULL: none) as it is indexed. */
+bool kin_remote_set_caption_field(const kin_store *store, json_t *fields, const char *key, const char *text);
+
+/* ---- elastic_given.c */
+
+/* The item's metadata, a new array. */
+kin_status kin_remote_read_metadata(kin_store *store, int64_t item, json_t **out, kin_error *err);
 
 /* ---- elastic_where.c */
 
@@ -102,5 +118,16 @@ kin_status kin_remote_where(const kin_store *store, const kin_filter *filter, js
 
 /* Words as a query; *out is NULL where there are none. */
 kin_status kin_remote_words(const kin_store *store, const char *text, json_t **out, kin_error *err);
+
+/* A point in time for kin_remote_each, whose id is in *out. */
+kin_status kin_remote_open_moment(kin_store *store, json_t **out, kin_error *err);
+/* Takes `moment`. */
+void kin_remote_close_moment(kin_store *store, json_t *moment);
+
+/* ---- elastic_store.c */
+
+/* Make an index; with `first` the address's name is an alias of it, and its words are as the cluster can. */
+kin_status kin_remote_create(kin_store *store, const kin_collection *collection, const char *name, bool first,
+                             kin_error *err);
 
 #endif

@@ -171,6 +171,7 @@ void kin_remote_close(struct kin_remote *r) {
   collection_clear(&r->collection);
   json_decref(r->hits);
   json_decref(r->names);
+  json_decref(r->given);
   free(r->index);
   free(r->vector_field);
   free(r->text_field);
@@ -234,36 +235,38 @@ static kin_status ask_analyzer(kin_store *store, bool *out, kin_error *err) {
   return kin_fail(err, status, "%s", reason.message);
 }
 
-static kin_status create(kin_store *store, const kin_collection *c, kin_error *err) {
+kin_status kin_remote_create(kin_store *store, const kin_collection *c, const char *name, bool first, kin_error *err) {
   struct kin_remote *r = store->remote;
-  bool cjk;
+  bool cjk = !r->tokens;
   json_t *answer = NULL;
-  kin_status status = ask_analyzer(store, &cjk, err);
+  kin_status status = first ? ask_analyzer(store, &cjk, err) : KIN_OK;
   if (status != KIN_OK) return status;
-  json_t *mapping = meta_of(c, !cjk), *properties = properties_of(c, !cjk);
-  char *path = kin_format("%s-000001", r->address.index);
-  json_t *body = NULL;
-  if (mapping && properties && path && json_object_set_new(mapping, "dynamic", json_false()) == 0 &&
+  json_t *mapping = meta_of(c, !cjk), *properties = properties_of(c, !cjk), *body = NULL;
+  if (mapping && properties && json_object_set_new(mapping, "dynamic", json_false()) == 0 &&
       json_object_set(mapping, "properties", properties) == 0)
-    body = json_pack("{sO s{s{}}}", "mappings", mapping, "aliases", r->address.index);
-  status = body ? kin_elastic_call(r->client, "PUT", path, body, false, &answer, err) : no_memory(store, err);
+    body = first ? json_pack("{sO s{s{}}}", "mappings", mapping, "aliases", r->address.index)
+                 : json_pack("{sO}", "mappings", mapping);
+  status = body ? kin_elastic_call(r->client, "PUT", name, body, false, &answer, err) : no_memory(store, err);
   json_decref(answer);
   json_decref(mapping);
   json_decref(properties);
-  free(path);
   if (status != KIN_OK) kin_prefix(err, status, "making the index");
   return status;
+}
+
+static kin_status create_first(kin_store *store, const kin_store_encoder *e, kin_error *err) {
+  kin_collection c = {.model_path = (char *)e->model_path, .dim = e->dim, .image = e->has_image, .text = e->has_text};
+  snprintf(c.model_id, sizeof c.model_id, "%s", e->model_id);
+  char *name = kin_format("%s-000001", store->remote->address.index);
+  kin_status status = name ? kin_remote_create(store, &c, name, true, err) : no_memory(store, err);
+  free(name);
+  return status == KIN_OK ? kin_remote_refresh(store, err) : status;
 }
 
 kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder *e, kin_error *err) {
   struct kin_remote *r = store->remote;
   kin_status status = kin_remote_refresh(store, err);
-  if (status == KIN_OK && !r->collection.id) {
-    kin_collection c = {.model_path = (char *)e->model_path, .dim = e->dim, .image = e->has_image, .text = e->has_text};
-    snprintf(c.model_id, sizeof c.model_id, "%s", e->model_id);
-    status = create(store, &c, err);
-    if (status == KIN_OK) status = kin_remote_refresh(store, err);
-  }
+  if (status == KIN_OK && !r->collection.id) status = create_first(store, e, err);
   if (status == KIN_OK && strcmp(r->collection.model_id, e->model_id) != 0)
     status = kin_fail(err, KIN_ERR_MISMATCH,
                       "%s: the index holds vectors of %s (id %.12s), not of %s; give another model another index",

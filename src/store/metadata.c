@@ -1,7 +1,7 @@
 /* Metadata of items from a file: JSON lines or CSV, an item a record. */
 #include "base/json.h"
 #include "document/records.h"
-#include "store/store.h"
+#include "store/elastic.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -36,10 +36,12 @@ static bool is_number(const char *text) {
 }
 
 static kin_status add_value(kin_store *store, int64_t item, const char *key, const char *value, kin_error *err) {
+  if (store->remote) return kin_remote_add_value(store, item, key, value, is_number(value), err);
   return kin_sql_run(store, KIN_SQL_ADD_METADATA, err, "isss", item, key, value, is_number(value) ? value : NULL);
 }
 
 static kin_status clear_key(kin_store *store, int64_t item, const char *key, kin_error *err) {
+  if (store->remote) return kin_remote_clear_key(store, item, key, err);
   return kin_sql_run(store, KIN_SQL_CLEAR_METADATA, err, "is", item, key);
 }
 
@@ -185,6 +187,7 @@ kin_status kin_store_read_metadata(kin_store *store, const char *path, kin_metad
   kin_status status = kin_lines_open(path, &m.lines, err);
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_BEGIN_WRITE, err);
   if (status == KIN_OK) status = format == KIN_DOCUMENT_CSV ? read_csv(&m, err) : read_json_lines(&m, err);
+  if (status == KIN_OK && store->remote) status = kin_remote_send_given(store, err);
   if (status == KIN_OK) status = kin_sql_transact(store, KIN_SQL_COMMIT, err);
   kin_sql_rollback(store);
   kin_lines_close(m.lines);

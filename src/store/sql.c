@@ -1,5 +1,6 @@
 /* All of the store's SQL but that of filters (where.c): the schema with its migrations, the statements, and SQLite's
  * errors as ours. */
+#include "store/elastic.h"
 #include "store/find.h"
 
 #include <stdarg.h>
@@ -456,7 +457,10 @@ kin_status kin_sql_transact(kin_store *store, kin_sql_transaction what, kin_erro
 }
 
 void kin_sql_rollback(kin_store *store) {
-  if (store->remote) return;
+  if (store->remote) {
+    kin_remote_rollback(store->remote);
+    return;
+  }
   for (size_t i = 0; i < KIN_SQL_COUNT; i++)
     if (store->statements[i]) sqlite3_reset(store->statements[i]);
   if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);

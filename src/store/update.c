@@ -1,6 +1,7 @@
 /* A run of indexing: walk the paths, hand on what is new or changed, drop what is gone. */
-#include "store/elastic.h"
 #include "store/update.h"
+
+#include "store/elastic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -229,7 +230,8 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
                             size_t n_paths, const kin_index_options *options, kin_index_progress *out, kin_error *err) {
   if (out) *out = (kin_index_progress){0};
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
-  kin_update u = {.store = store, .catalogue = store->remote ? &kin_remote_catalogue : &kin_sql_catalogue, .encoder = encoder};
+  kin_update u = {
+      .store = store, .catalogue = store->remote ? &kin_remote_catalogue : &kin_sql_catalogue, .encoder = encoder};
   if (options) u.options = *options;
   u.walk = (kin_walk_options){.exclude = u.options.exclude,
                               .n_exclude = u.options.n_exclude,

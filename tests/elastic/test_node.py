@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
@@ -13,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import node
 import test_search
-from support import CommandTest, main, make_bert, png
+from support import BIN, CommandTest, main, make_bert, png
 
 SANITIZED = bool(os.environ.get("KINDRED_SANITIZE"))
 server = None
@@ -130,6 +132,79 @@ class Indexing(ElasticTest):
         self.put("p/b.png", png("another"))
         self.index("p")
         self.assertEqual(self.found("--bm25", "바다"), ["b.png"])
+
+
+class Given(ElasticTest):
+    def test_captions_and_metadata(self):
+        bert = make_bert(self.folder / "bert")
+        self.put("n/a.txt", "The cat . The dog .\n\n" * 12)
+        self.put("n/b.txt", "The road .\n")
+        self.put("m.jsonl", '{"path": "n/a.txt", "tags": ["sea", 7], "n": 1.5}\n{"path": "n/b.txt", "n": -2000}\n'
+                            '{"path": "n/none.txt", "n": 1}\n')
+        self.put("c.csv", "path,caption\nn/b.txt,a red lorry\n")
+        result = self.index("-m", bert, "n", "--metadata", "m.jsonl", "--captions", "c.csv")
+        self.assertEqual((result["metadata"], result["captions"]), (2, 1))
+        passages = len(self.found("x", "-n", 50, "-w", "name = 'a.txt'"))
+        self.assertGreater(passages, 4)
+        cases = {"meta.tags = 'sea'": ["a.txt"] * passages, "meta.tags = 7": ["a.txt"] * passages, "meta.n < 0": ["b.txt"],
+                 "meta.n between 1 and 2": ["a.txt"] * passages, "meta.none is null and meta.n = -2000": ["b.txt"],
+                 "meta.tags in ('sky', 7) or meta.n = 3": ["a.txt"] * passages, "meta.n is null": [],
+                 "not meta.tags = 'sea'": ["b.txt"], "meta.tags glob 's*'": ["a.txt"] * passages}
+        for where, names in cases.items():
+            self.assertEqual(self.found("x", "-n", 50, "-w", where), names, where)
+        self.assertEqual(self.found("--bm25", "lorry"), ["b.txt"])
+        # They stay when the file changes, and a bad list changes nothing.
+        self.put("n/a.txt", "The cat . The road .\n\n" * 12)
+        self.index("n")
+        self.assertEqual(self.found("x", "-n", 50, "-w", "meta.tags = 7"), ["a.txt"] * passages)
+        self.put("m.jsonl", '{"path": "n/a.txt", "tags": null, "n": 9}\n{"path": "n/b.txt", "n": {}}\n')
+        self.index("n", "--metadata", "m.jsonl", status=1)
+        self.assertEqual(self.found("x", "-w", "meta.n = 9"), [])
+        self.put("m.jsonl", '{"path": "n/a.txt", "tags": null, "n": 9}\n')
+        self.index("n", "--metadata", "m.jsonl")
+        self.assertEqual(len(self.found("x", "-n", 50, "-w", "meta.n = 9 and meta.tags is null")), passages)
+
+
+class MoreThanAPage(ElasticTest):
+    def test_all_is_read_and_copied(self):
+        self.put_pictures(*[f"p/{i:04}.png" for i in range(510)])
+        self.put("m.csv", "path,rating\np/0003.png,5\n")
+        self.index("-m", self.clip, "p", "--metadata", "m.csv")
+        self.run_kindred("index", "-q", "-m", self.clip, "--store", "kindred.db", "p")
+        there, here = (json.loads(self.run_kindred("sample", "-n", 20, "--json", "--store", store).out)["picks"]
+                       for store in (self.store, "kindred.db"))
+        self.assertEqual(there, here)
+        before = self.found("x", "-n", 100, "--candidates", 1000)
+        name = self.store.rsplit("/", 1)[1]
+        self.run_kindred("index", "--rebuild", "--store", self.store)
+        self.assertEqual(list(server.call("GET", f"{name}/_mapping")), [f"{name}-000002"])
+        self.assertEqual(self.found("x", "-n", 100, "--candidates", 1000), before)
+        self.assertEqual(self.found("x", "-w", "meta.rating = 5"), ["0003.png"])
+        self.assertEqual(self.counts("--rebuild", "p"), [0, 510, 0, 0])
+        self.assertEqual(list(server.call("GET", f"{name}/_mapping")), [f"{name}-000003"])
+        self.assertIn("only an index of Elasticsearch", self.run_kindred("index", "--rebuild", status=1).err)
+
+
+class Restarts(ElasticTest):
+    def test_node_killed_while_indexing(self):
+        self.put_pictures(*[f"p/{i:04}.png" for i in range(600)])
+        arguments = [BIN, "index", "--json", "-m", self.clip, "--store", self.store, "p"]
+        process = subprocess.Popen(arguments, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        time.sleep(0.3)
+        server.kill()
+        server.start()
+        out, err = process.communicate(timeout=200)
+        # It went on, or it ended with a message and the next run goes on.
+        if process.returncode:
+            self.assertRegex(err.decode(), "lost|can't reach|HTTP 503")
+        else:
+            self.assertEqual(json.loads(out)["embedded"], 600)
+        result = self.index("p")
+        self.assertEqual(result["embedded"] + result["unchanged"], 600)
+        self.assertEqual(self.counts("p"), [0, 600, 0, 0])
+        name = self.store.rsplit("/", 1)[1]
+        self.assertEqual(server.call("GET", f"{name}/_count")["count"], 600)
 
 
 class Filters(ElasticTest):

@@ -1,0 +1,175 @@
+"""What the client of Elasticsearch makes of busy, dying and odd servers, of certificates, keys and addresses."""
+import base64
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from fake_elastic import FakeElastic
+from support import BIN, CommandTest, main, make_bert
+
+BUSY = b'{"error": {"reason": "too many requests"}}'
+
+
+class Faults(CommandTest):
+    def serve(self, **options):
+        server = FakeElastic(**options)
+        self.addCleanup(server.close)
+        self.put_pictures("p/a.png", "p/b.png", "p/c.png")
+        return server
+
+    def store(self, server, user=""):
+        return f"elasticsearch://{user}127.0.0.1:{server.port}/photos"
+
+    def index(self, store, *args, status=0, **options):
+        result = self.run_kindred("index", "--json", "-m", self.clip, "--store", store, *args, "p", status=status,
+                                  **options)
+        return json.loads(result.out) if result.out else result
+
+    def test_busy_server(self):
+        server = self.serve()
+
+        def on_request(method, path, before):
+            if path.endswith("_bulk") and before < 2:
+                return (503, {}, b"<html>") if before else (429, {"Retry-After": "1"}, BUSY)
+        server.on_request = on_request
+        start = time.monotonic()
+        self.assertEqual(self.index(self.store(server))["embedded"], 3)
+        self.assertGreater(time.monotonic() - start, 1)
+        self.assertEqual((server.count("_bulk"), len(server.documents)), (3, 3))
+        self.assertEqual(self.index(self.store(server))["unchanged"], 3)
+
+    def test_lost_connection(self):
+        server = self.serve()
+        server.on_request = lambda method, path, before: "drop" if path.endswith("_bulk") and not before else None
+        self.assertEqual(self.index(self.store(server))["embedded"], 3)
+        self.assertEqual((server.count("_bulk"), len(server.documents)), (2, 3))
+
+    def test_documents_that_are_refused(self):
+        server = self.serve()
+        attempts = {}
+
+        def reject(name):
+            attempts[name] = attempts.get(name, 0) + 1
+            first, second = sorted(attempts)[0], sorted(attempts)[-1]
+            if len(attempts) == 1:
+                return 400, "a bad field"
+            if len(attempts) == 2 and attempts[name] == 1:
+                return 429, "rejected execution"
+        server.reject = reject
+        result = self.run_kindred("index", "--json", "-m", self.clip, "--store", self.store(server), "p", status=3)
+        self.assertIn("a.png: Elasticsearch didn't take it: a bad field", result.err)
+        counts = json.loads(result.out)
+        self.assertEqual((counts["embedded"], counts["failed"]), (2, 1))
+        self.assertEqual(len(server.documents), 2)
+        self.assertEqual(sorted(attempts.values()), [1, 1, 2])
+        server.reject = None
+        counts = self.index(self.store(server))
+        self.assertEqual((counts["embedded"], counts["unchanged"]), (1, 2))
+
+    def test_answers_that_are_none(self):
+        server = self.serve()
+        server.on_request = lambda method, path, before: (200, {}, b"hello")
+        for args in (("search", "x"), ("index", "-m", self.clip, "p")):
+            self.assertIn("is it Elasticsearch?", self.run_kindred(*args, "--store", self.store(server), status=1).err)
+        server.on_request = None
+        self.index(self.store(server))
+        for call, data in (("_bulk", b"{}"), ("_bulk", b'{"items": [{"index": {"status": 200}}]}'), ("_mget", b"{}")):
+            self.put("p/new.png", self.put_pictures("p/a.png") and b"not yet")
+            self.put_pictures("p/new.png")
+            server.on_request = lambda method, path, before: (200, {}, data) if call in path else None
+            self.assertIn("answer", self.run_kindred("index", "--store", self.store(server), "p", status=1).err)
+        server.on_request = None
+        server.mapping["_meta"]["kindred"]["dim"] = 0
+        self.assertIn("is damaged", self.run_kindred("search", "x", "--store", self.store(server), status=1).err)
+        server.mapping["_meta"]["kindred"]["format"] = 9
+        self.assertIn("has format 9", self.run_kindred("search", "x", "--store", self.store(server), status=1).err)
+
+    def test_hosts_in_turn(self):
+        server, gone = self.serve(), FakeElastic()
+        gone.close()
+        hosts = f"elasticsearch://127.0.0.1:{gone.port},127.0.0.1:{server.port}/photos"
+        self.assertEqual(self.index(hosts)["embedded"], 3)
+        result = self.run_kindred("search", "x", "--store", f"elasticsearch://127.0.0.1:{gone.port}/photos", status=1)
+        self.assertIn(f"can't reach http://127.0.0.1:{gone.port}", result.err)
+
+    def test_interrupt_while_waiting(self):
+        server = self.serve()
+        server.on_request = lambda method, path, before: (503, {"Retry-After": "60"}, BUSY) if "_bulk" in path else None
+        process = subprocess.Popen([BIN, "index", "-m", self.clip, "--store", self.store(server), "p"], cwd=self.folder,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not server.count("_bulk"):
+            self.assertIsNone(process.poll())
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1].decode()
+        self.assertEqual(process.returncode, 130, err)
+
+    def test_passwords_and_keys(self):
+        server = self.serve()
+        server.authorization = "Basic " + base64.b64encode(b"me:p@ss/word").decode()
+        self.assertEqual(self.index(self.store(server, "me:p%40ss%2Fword@"))["embedded"], 3)
+        env = {"ES_USER": "me", "ES_PASSWORD": "p@ss/word"}
+        self.assertEqual(self.index(self.store(server), env=env)["unchanged"], 3)
+        for user in ("", "me:secret@"):
+            result = self.run_kindred("search", "x", "--store", self.store(server, user), status=1)
+            self.assertIn("gives no access (HTTP 401)", result.err)
+            self.assertNotIn("secret", result.err + result.out)
+        result = self.run_kindred("index", "--store", self.store(server, "me:p%40ss%2Fword@"), "p")
+        self.assertNotIn("p%40", result.err + result.out)
+        server.authorization = "ApiKey abc=="
+        self.put("key", "abc==\n")
+        self.assertEqual(self.index(self.store(server), "--es-api-key-file", "key", env=env)["unchanged"], 3)
+        self.put("key", "abc def\n")
+        self.assertIn("expected an API key alone", self.run_kindred(
+            "search", "x", "--store", self.store(server), "--es-api-key-file", "key", status=1).err)
+
+    @unittest.skipUnless(shutil.which("openssl"), "there is no openssl to make a certificate")
+    def test_tls(self):
+        pem = self.folder / "server.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "key.pem", "-out", "cert.pem"],
+                       cwd=self.folder, check=True, capture_output=True)
+        pem.write_text((self.folder / "key.pem").read_text() + (self.folder / "cert.pem").read_text())
+        server = self.serve(certificate=pem)
+        for scheme in ("elasticsearchs", "elasticsearch+https"):
+            store = f"{scheme}://127.0.0.1:{server.port}/photos"
+            self.index(store, "--es-ca", "cert.pem")
+            self.assertEqual(len(server.documents), 3)
+            self.assertIn("certificate", self.run_kindred("search", "x", "--store", store, status=1).err)
+        self.assertIn("no such file of certificates", self.run_kindred(
+            "search", "x", "--store", store, "--es-ca", "none.pem", status=1).err)
+
+    def test_cjk_analyser(self):
+        bert = make_bert(self.folder / "bert")
+        for analyzers in ((), ("cjk",)):
+            server = self.serve(analyzers=analyzers)
+            self.put("p/a.txt", "사람이 없는 도로에서")
+            self.run_kindred("index", "-q", "-m", bert, "--store", self.store(server), "p")
+            document, = server.documents.values()
+            self.assertEqual(document["passage"], "사람이 없는 도로에서")
+            self.assertEqual(document.get("passage_words"), None if analyzers else "사람 람이 없는 도로 로에 에서")
+            field = server.mapping["properties"]["passage" if analyzers else "passage_words"]
+            self.assertEqual(field["analyzer"], "cjk" if analyzers else "whitespace")
+
+    def test_addresses(self):
+        cases = {"elasticsearch://": "a host's name is missing", "elasticsearch://host": "HOST:PORT/INDEX",
+                 "elasticsearch://host/": "HOST:PORT/INDEX", "elasticsearch://host/Photos": "the index's name of a-z",
+                 "elasticsearch://host/a b": "the index's name of a-z", "elasticsearch://a,,b/x": "a host's name",
+                 "elasticsearch:///x": "a host's name is missing"}
+        for store, message in cases.items():
+            self.assertIn(message, self.run_kindred("search", "x", "--store", store, status=1).err)
+        result = self.run_kindred("search", "x", "--store", "elasticsearch://u:hidden@host/No", status=1)
+        self.assertNotIn("hidden", result.err)
+
+
+if __name__ == "__main__":
+    main()
