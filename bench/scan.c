@@ -1,13 +1,16 @@
-/* Makes a vector file of clustered, seeded vectors and searches it as told: the driver of bench/scan.py.
+/* Makes a vector file of clustered, seeded vectors and searches it as told: the driver of bench/scan.py and
+ * bench/ann.py.
  *
  *   bench-scan PATH ROWS DIM [THREADS]
  *
  * makes PATH and its codes (bfloat16 of up to a million rows), unless they are there, and PATH.queries: 1,000 queries,
  * float32. Then, a line each on stdin: search ROWS QUERIES K REPEAT CODES OUT searches the first ROWS rows for the
  * first QUERIES queries REPEAT times, by their codes in int8 (1) or bfloat16 (2), or by the vectors alone (0); writes
- * the rows found, int64 [QUERIES][K], to OUT ("-": nowhere); prints the seconds of one as JSON. */
+ * the rows found, int64 [QUERIES][K], to OUT ("-": nowhere); prints the seconds of one as JSON. optimize FACTORY makes
+ * an approximate index of all rows, and prints its seconds and bytes; ann PROBES EF searches by it from then on. */
 #include "index/scan.h"
 
+#include "index/ann.h"
 #include "index/synthetic.h"
 #include "kernel/measure.h"
 
@@ -83,12 +86,12 @@ typedef struct order {
   char out[1024];
 } order;
 
-static void search(kin_index *index, const order *o, const float *queries) {
+static void search(kin_index *index, const order *o, const kin_ann_query *ann, const float *queries) {
   kin_error err;
   kin_match *matches = kin_array(o->queries * o->k, sizeof *matches);
   size_t *n = kin_array(o->queries, sizeof *n);
   if (!matches || !n) exit(1);
-  kin_index_query query = {queries, o->queries, o->k, NULL, NULL};
+  kin_index_query query = {queries, o->queries, o->k, NULL, ann};
   if (kin_index_search(index, &query, matches, n, &err) != KIN_OK) fail(&err); /* checks the checksums */
   double start = now(), least = INFINITY;
   for (size_t i = 0; i < o->repeat; i++) {
@@ -113,6 +116,22 @@ static void search(kin_index *index, const order *o, const float *queries) {
   fflush(stdout);
   free(matches);
   free(n);
+}
+
+static void optimize(kin_context *context, const char *path, const kin_vectors_key *key, uint64_t rows,
+                     const char *factory) {
+  kin_error err;
+  kin_index *index;
+  kin_index_state state = {.rows = rows};
+  kin_ann_head head;
+  if (kin_index_open_flat(context, path, true, key, &state, &index, &err) != KIN_OK) fail(&err);
+  double start = now();
+  if (kin_index_optimize(index, &(kin_index_build){.factory = factory}, &err) != KIN_OK ||
+      kin_ann_read_head(path, key, &head, &err) != KIN_OK)
+    fail(&err);
+  printf("{\"seconds\": %.3f, \"bytes\": %llu}\n", now() - start, (unsigned long long)head.bytes);
+  fflush(stdout);
+  kin_index_close(index);
 }
 
 static void print_read(const kin_context *context) {
@@ -142,10 +161,20 @@ int main(int argc, char **argv) {
 
   kin_index *index = NULL;
   order o, open = {0};
-  char line[2048];
+  kin_ann_query ann = {0};
+  bool approximate = false;
+  char line[2048], factory[KIN_ANN_FACTORY];
   while (fgets(line, sizeof line, stdin)) {
     if (strcmp(line, "read\n") == 0) {
       print_read(context);
+      continue;
+    }
+    if (sscanf(line, "optimize %127s", factory) == 1) {
+      optimize(context, argv[1], &key, rows, factory);
+      continue;
+    }
+    if (sscanf(line, "ann %zu %zu", &ann.probes, &ann.ef) == 2) {
+      approximate = true;
       continue;
     }
     if (sscanf(line, "search %llu %zu %zu %zu %d %1023s", &o.rows, &o.queries, &o.k, &o.repeat, &o.codes, o.out) != 6 ||
@@ -158,7 +187,7 @@ int main(int argc, char **argv) {
         fail(&err);
       open = o;
     }
-    search(index, &o, queries);
+    search(index, &o, approximate ? &ann : NULL, queries);
   }
   kin_index_close(index);
   kin_context_close(context);

@@ -20,12 +20,17 @@
 #define LEAST_SHARE 16
 #define MOST_SHARE 16
 
+/* Candidates that an HNSW graph keeps unless told otherwise. */
+#define DEFAULT_EF 128
+
 #define QUERIES_AT_ONCE 32
 
 struct kin_ann {
   kin_context *context;
   kin_faiss_rows rows;
   kin_faiss *faiss;
+  kin_links links; /* where has_links */
+  bool has_links;
   kin_ann_head head;
   char *path;
   dev_t device; /* of the file that was read */
@@ -69,11 +74,13 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
     ann->inode = s.st_ino;
   }
   kin_status status = kin_ann_load(ann->path, file, key, &ann->rows, &ann->head, &ann->faiss, err);
-  if (status == KIN_OK)
-    *out = ann;
-  else
+  if (status != KIN_OK) {
     kin_ann_close(ann);
-  return status;
+    return status;
+  }
+  ann->has_links = kin_faiss_get_links(ann->faiss, &ann->links);
+  *out = ann;
+  return KIN_OK;
 }
 
 const kin_ann_head *kin_ann_get_head(const kin_ann *ann) {
@@ -199,13 +206,27 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
   return KIN_OK;
 }
 
+/* About the s->depth nearest rows of queries [first, first + n) into found[n][s->depth]. */
+static kin_status find(const search *s, size_t first, size_t n, int64_t *found, kin_error *err) {
+  const kin_ann *ann = s->ann;
+  const float *vectors = s->query->vectors + first * ann->rows.dim;
+  if (!ann->has_links) return kin_faiss_search(ann->faiss, vectors, n, s->depth, found, err);
+  size_t ef = s->query->ann->ef ? s->query->ann->ef : DEFAULT_EF;
+  kin_links_room *room = kin_links_room_new(&ann->links, ef > s->depth ? ef : s->depth);
+  if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
+  for (size_t i = 0; i < n; i++)
+    kin_links_search(&ann->links, s->file, ann->rows.dot, room, vectors + i * ann->rows.dim, s->depth,
+                     found + i * s->depth);
+  kin_links_room_free(room);
+  return KIN_OK;
+}
+
 static kin_status search_block(search *s, size_t first, size_t n, bool *complete, kin_error *err) {
   int64_t *found = kin_array(n, s->depth * sizeof *found);
   kin_match *scored = kin_array(s->depth, sizeof *scored);
   kin_status status = KIN_OK;
   if (!found || !scored) status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
-  if (status == KIN_OK)
-    status = kin_faiss_search(s->ann->faiss, s->query->vectors + first * s->ann->rows.dim, n, s->depth, found, err);
+  if (status == KIN_OK) status = find(s, first, n, found, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++) {
     status = score(s, first + i, found + i * s->depth, scored, err);
     if (s->n_out[first + i] < s->most) *complete = false;

@@ -425,6 +425,19 @@ bool kin_faiss_is_lossless(const kin_faiss *faiss) {
   return as_links(index) || dynamic_cast<faiss::IndexFlat *>(index) || dynamic_cast<faiss::IndexIVFFlat *>(index);
 }
 
+bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out) {
+  const faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
+  if (!links || links->ntotal == 0) return false;
+  const faiss::HNSW &hnsw = links->hnsw;
+  *out = {hnsw.neighbors.data(),
+          hnsw.offsets.data(),
+          hnsw.cum_nneighbor_per_level.data(),
+          static_cast<int>(hnsw.entry_point),
+          hnsw.max_level,
+          kin_faiss_count(faiss)};
+  return true;
+}
+
 kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err) {
   return guard(err, KIN_ERR_ARGUMENT, "the effort of the search", [&] {
     visit(faiss->index.get(), [&](faiss::Index *part) {

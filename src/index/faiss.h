@@ -7,7 +7,7 @@
 extern "C" {
 #endif
 
-#include "index/vectors.h"
+#include "index/links.h"
 
 typedef struct kin_faiss kin_faiss;
 
@@ -44,8 +44,11 @@ void kin_faiss_free(kin_faiss *faiss);
 uint64_t kin_faiss_count(const kin_faiss *faiss);
 /* Whether it compares the vectors themselves, not something made smaller. */
 bool kin_faiss_is_lossless(const kin_faiss *faiss);
-/* The lists that a query looks into (IVF) and the candidates that it keeps (HNSW), for the searches to come; 0: the
- * default. An index of another kind takes no notice. Not while it is searched. */
+/* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_links_search; *out is valid while the
+ * index is. */
+bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out);
+/* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come; 0:
+ * the default. An index of another kind takes no notice. Not while it is searched. */
 kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err);
 /* About the k nearest rows of each query, best first, into rows[n][k], -1 where there are fewer. On the calling thread
  * alone; several may search at once. */

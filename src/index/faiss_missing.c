@@ -45,6 +45,11 @@ bool kin_faiss_is_lossless(const kin_faiss *faiss) {
   return false;
 }
 
+bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out) {
+  (void)faiss, (void)out;
+  return false;
+}
+
 kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err) {
   (void)faiss, (void)probes, (void)ef;
   return missing(err);
