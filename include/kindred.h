@@ -357,7 +357,7 @@ typedef struct kin_elastic_options {
   const char *api_key_file; /* holds an API key as Elasticsearch gives it "encoded"; it goes before a user */
   unsigned timeout_s;       /* for an answer; default 120 */
   size_t candidates;        /* that each shard looks at in a search, at most 10,000: more find more of the nearest;
-                             * default 100, or twice the results wanted */
+                             * default 200, or twice the results wanted */
   /* Search an index that others made, for reading only: its field of vectors (dense_vector), of texts to search words
    * in, and of what to show of a hit; default: none, the document's _id. meta.NAME in a filter is its field NAME. */
   const char *vector_field, *text_field, *id_field;

@@ -48,7 +48,7 @@ typedef struct cli_query_options {
        &(o).store, "FILE", "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},                   \
       {"candidates", 0,                                                                                                 \
        CLI_COUNT,    &(o).elastic.candidates,                                                                           \
-       "N",          "vectors that each shard of Elasticsearch looks at\n(default: 100, or twice the results)"},        \
+       "N",          "vectors that each shard of Elasticsearch looks at\n(default: 200, or twice the results)"},        \
       {"vector-field", 0,                                                                                               \
        CLI_TEXT,       &(o).elastic.vector_field,                                                                       \
        "NAME",         "search an index that others made: its vectors, ..."},                                           \

@@ -347,7 +347,7 @@ kin_status kin_store_set_text_model(kin_store *store, const kin_model *model, ki
   char *path = id ? realpath(kin_model_dir(model), NULL) : NULL;
   if (id && !path) return kin_fail_errno(err, errno, "can't find the directory %s", kin_model_dir(model));
   if (store->remote)
-    status = kin_remote_set_text_model(store, id, path, err);
+    status = kin_remote_set_text_model(store, id, path, info.precision, err);
   else
     status = kin_sql_run(store, KIN_SQL_SET_TEXT_MODEL, err, "isss", store->collection.id, id, path,
                          id ? kin_precision_name(info.precision) : NULL);

@@ -14,7 +14,8 @@ kin_status kin_remote_refresh(kin_store *store, kin_error *err);
 kin_status kin_remote_read_collections(kin_store *store, kin_collection **out, size_t *n, kin_error *err);
 kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder *encoder, kin_error *err);
 /* NULL, NULL: its own again. */
-kin_status kin_remote_set_text_model(kin_store *store, const char *id, const char *path, kin_error *err);
+kin_status kin_remote_set_text_model(kin_store *store, const char *id, const char *path, kin_precision precision,
+                                     kin_error *err);
 kin_status kin_remote_drop_collection(kin_store *store, kin_error *err);
 kin_status kin_remote_count(kin_store *store, size_t *items, size_t *vectors, kin_error *err);
 kin_status kin_remote_find_item(kin_store *store, const char *path, int64_t *out, kin_error *err);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEWEST_CANDIDATES 100
+#define FEWEST_CANDIDATES 200
 #define READ_AT_ONCE 256
 
 static kin_status no_memory(const kin_find *f, kin_error *err) {

@@ -63,7 +63,7 @@ static kin_status read_foreign(kin_store *store, const json_t *mapping, kin_erro
 static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err) {
   struct kin_remote *r = store->remote;
   kin_collection *c = &r->collection;
-  char path[4096], analyzer[16];
+  char path[4096], analyzer[16], word[16];
   json_int_t format = json_integer_value(json_object_get(meta, "format"));
   if (!meta)
     return kin_fail(err, KIN_ERR_MISMATCH,
@@ -78,6 +78,9 @@ static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err
   if (!c->dim || !copy_member(meta, "model_id", c->model_id, sizeof c->model_id) ||
       !copy_member(meta, "model_path", path, sizeof path) || !copy_member(meta, "words", analyzer, sizeof analyzer))
     return kin_fail(err, KIN_ERR_FORMAT, "%s: the mapping's _meta is damaged", store->path);
+  if (copy_member(meta, "precision", word, sizeof word)) kin_precision_parse(word, &c->precision, NULL);
+  if (copy_member(meta, "text_precision", word, sizeof word)) kin_precision_parse(word, &c->text_precision, NULL);
+  if (copy_member(meta, "pooling", word, sizeof word)) kin_pooling_parse(word, &c->pooling, NULL);
   c->id = 1;
   c->model_path = kin_strdup(path);
   r->tokens = strcmp(analyzer, "tokens") == 0;
@@ -182,12 +185,14 @@ void kin_remote_close(struct kin_remote *r) {
 /* ------------------------------------------------------------------------- making */
 
 static json_t *meta_of(const kin_collection *c, bool tokens) {
-  json_t *meta = json_pack("{si ss sI sb sb ss}", "format", FORMAT, "model_id", c->model_id, "dim", (json_int_t)c->dim,
-                           "image", c->image, "text", c->text, "words", tokens ? "tokens" : "cjk");
+  json_t *meta = json_pack("{si ss sI sb sb ss ss ss}", "format", FORMAT, "model_id", c->model_id, "dim",
+                           (json_int_t)c->dim, "image", c->image, "text", c->text, "words", tokens ? "tokens" : "cjk",
+                           "precision", kin_precision_name(c->precision), "pooling", kin_pooling_name(c->pooling));
   bool ok = meta && kin_json_set_text(meta, "model_path", c->model_path);
   if (ok && c->text_model_path)
     ok = kin_json_set_text(meta, "text_model_path", c->text_model_path) &&
-         json_object_set_new(meta, "text_model_id", json_string(c->text_model_id)) == 0;
+         json_object_set_new(meta, "text_model_id", json_string(c->text_model_id)) == 0 &&
+         json_object_set_new(meta, "text_precision", json_string(kin_precision_name(c->text_precision))) == 0;
   if (ok) return json_pack("{s{so}}", "_meta", META, meta);
   json_decref(meta);
   return NULL;
@@ -255,7 +260,12 @@ kin_status kin_remote_create(kin_store *store, const kin_collection *c, const ch
 }
 
 static kin_status create_first(kin_store *store, const kin_store_encoder *e, kin_error *err) {
-  kin_collection c = {.model_path = (char *)e->model_path, .dim = e->dim, .image = e->has_image, .text = e->has_text};
+  kin_collection c = {.model_path = (char *)e->model_path,
+                      .dim = e->dim,
+                      .image = e->has_image,
+                      .text = e->has_text,
+                      .precision = e->precision,
+                      .pooling = e->pooling};
   snprintf(c.model_id, sizeof c.model_id, "%s", e->model_id);
   char *name = kin_format("%s-000001", store->remote->address.index);
   kin_status status = name ? kin_remote_create(store, &c, name, true, err) : no_memory(store, err);
@@ -274,12 +284,14 @@ kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder 
   return status == KIN_OK ? kin_store_refresh(store, err) : status;
 }
 
-kin_status kin_remote_set_text_model(kin_store *store, const char *id, const char *path, kin_error *err) {
+kin_status kin_remote_set_text_model(kin_store *store, const char *id, const char *path, kin_precision precision,
+                                     kin_error *err) {
   struct kin_remote *r = store->remote;
   kin_collection c = r->collection;
   json_t *answer = NULL;
   snprintf(c.text_model_id, sizeof c.text_model_id, "%s", id ? id : "");
   c.text_model_path = (char *)path;
+  c.text_precision = precision;
   json_t *meta = meta_of(&c, r->tokens);
   char *call = meta ? kin_format("%s/_mapping", r->index) : NULL;
   kin_status status = KIN_OK;

@@ -240,6 +240,13 @@ class Models(ElasticTest):
         self.assertIn("no such index", self.run_kindred("search", "x", "--store", self.store, status=1).err)
 
 
+    def test_how_a_model_was_opened_is_remembered(self):
+        self.put_pictures("p/a.png")
+        self.index("-m", self.dino, "--pooling", "mean", "p")
+        self.assertEqual(self.counts("p"), [0, 1, 0, 0])
+        self.assertEqual(self.found("-i", "p/a.png"), ["a.png"])
+
+
 class OthersIndices(ElasticTest):
     def test_search(self):
         server.call("PUT", "shop", {"mappings": {"properties": {
