@@ -117,7 +117,9 @@ typedef enum kin_pooling {
   KIN_POOLING_DEFAULT = 0, /* as the model was made: the class token */
   KIN_POOLING_CLS,         /* the class token */
   KIN_POOLING_MEAN,        /* the mean of the patch tokens (registers left out) */
-  KIN_POOLING_CLS_MEAN     /* both, one after the other: twice as many floats */
+  KIN_POOLING_CLS_MEAN,    /* both, one after the other: twice as many floats */
+  KIN_POOLING_PATCHES      /* all patch tokens, row by row of the picture's grid of image_size / patch_size,
+                            * image_width floats each: for detectors of anomalies, not by kin_pooling_parse */
 } kin_pooling;
 
 /* "cls", "mean", "cls+mean" or "default" into *out; KIN_ERR_ARGUMENT for another name. */
@@ -1176,11 +1178,14 @@ typedef enum kin_detector_method {
                              * the vectors as they are: the root of scikit-learn's LedoitWolf().mahalanobis() */
   KIN_DETECTOR_CLUSTERS,    /* distance to the nearest centre of k-means, in units of that cluster's spread */
   KIN_DETECTOR_KNN,         /* distance to the k-th nearest */
-  KIN_DETECTOR_LOF          /* local outlier factor of the k nearest, as scikit-learn's LocalOutlierFactor: near 1 where
+  KIN_DETECTOR_LOF,         /* local outlier factor of the k nearest, as scikit-learn's LocalOutlierFactor: near 1 where
                              * a vector lies as densely as its neighbours do */
+  KIN_DETECTOR_PATCHES      /* of pictures by KIN_POOLING_PATCHES: the distance of each patch to the nearest of a bank of
+                             * usual ones, a tenth of the reference's (1,000 to 10,000) picked by greedy k-centre; the
+                             * mean of the furthest hundredth of a picture's, at least one, is its score */
 } kin_detector_method;
 
-/* "mean", "mahalanobis", "clusters", "knn" or "lof"; KIN_ERR_ARGUMENT for another name. */
+/* "mean", "mahalanobis", "clusters", "knn", "lof" or "patches"; KIN_ERR_ARGUMENT for another name. */
 KIN_API kin_status kin_detector_method_parse(const char *name, kin_detector_method *out, kin_error *err);
 /* Never NULL. */
 KIN_API const char *kin_detector_method_name(kin_detector_method method);
@@ -1212,10 +1217,10 @@ typedef struct kin_detector_options {
   kin_detector_method method;
   kin_metric metric; /* not of Mahalanobis */
   size_t k;          /* neighbours (default: 5 of knn, 20 of lof, or all others where there are fewer), or clusters
-                      * (default: as kin_choose_k chooses) */
+                      * (default: as kin_choose_k chooses), or patches of a picture (no default) */
   kin_threshold threshold;
   double holdout;       /* the share of the reference that is kept apart for the threshold, to 0.9; default: a third
-                         * for conformal, else none: the threshold is then of the scores of what was fitted to */
+                         * for conformal and patches, else none: the threshold is then of the scores of what was fitted to */
   uint64_t seed;        /* which ones are kept apart; of k-means */
   const char *model_id; /* kin_model_info.id of the model that made the vectors; NULL: not known */
 } kin_detector_options;
@@ -1225,7 +1230,7 @@ typedef struct kin_detector_info {
   kin_metric metric;
   size_t dim, items; /* floats of a vector; vectors that it was fitted to */
   size_t held_out;   /* vectors that were kept apart for the threshold; 0: none */
-  size_t k;          /* neighbours, or clusters that count; else 0 */
+  size_t k;          /* neighbours, clusters that count, or patches of a picture; else 0 */
   double shrinkage;  /* of Mahalanobis' covariance: 0 none, 1 a sphere; else 0 */
   kin_threshold threshold;
   double limit;      /* a score above it is an anomaly's */
@@ -1248,6 +1253,9 @@ KIN_API void kin_detector_get_info(const kin_detector *detector, kin_detector_in
  * KIN_ERR_MISMATCH for another number of floats, KIN_ERR_ARGUMENT for a value that isn't finite. */
 KIN_API kin_status kin_detector_score(kin_context *context, const kin_detector *detector, const kin_vector_set *items,
                                       double *scores, double *p_values, kin_error *err);
+/* By patches: the distance of each patch of one picture, whose vector is picture[dim], into scores[k]. */
+KIN_API kin_status kin_detector_patch_scores(kin_context *context, const kin_detector *detector, const float *picture,
+                                             double *scores, kin_error *err);
 /* KIN_ERR_MISMATCH unless vectors of `dim` floats by the model `model_id` (NULL: not known) are of the kind that it was
  * fitted to; where either isn't known, `dim` decides. */
 KIN_API kin_status kin_detector_check(const kin_detector *detector, const char *model_id, size_t dim, kin_error *err);

@@ -11,11 +11,9 @@
 
 enum { DEFAULT_KNN = 5, DEFAULT_LOF = 20 };
 
-static const char *const methods[] = {[KIN_DETECTOR_MEAN] = "mean",
-                                      [KIN_DETECTOR_MAHALANOBIS] = "mahalanobis",
-                                      [KIN_DETECTOR_CLUSTERS] = "clusters",
-                                      [KIN_DETECTOR_KNN] = "knn",
-                                      [KIN_DETECTOR_LOF] = "lof"};
+static const char *const methods[] = {[KIN_DETECTOR_MEAN] = "mean",         [KIN_DETECTOR_MAHALANOBIS] = "mahalanobis",
+                                      [KIN_DETECTOR_CLUSTERS] = "clusters", [KIN_DETECTOR_KNN] = "knn",
+                                      [KIN_DETECTOR_LOF] = "lof",           [KIN_DETECTOR_PATCHES] = "patches"};
 static const char *const rules[] = {
     [KIN_THRESHOLD_MAD] = "mad", [KIN_THRESHOLD_QUANTILE] = "quantile", [KIN_THRESHOLD_CONFORMAL] = "conformal"};
 static const double levels[] = {
@@ -30,7 +28,7 @@ kin_status kin_detector_method_parse(const char *name, kin_detector_method *out,
       *out = (kin_detector_method)i;
       return KIN_OK;
     }
-  return kin_fail(err, KIN_ERR_ARGUMENT, "%s is no method: there are mean, mahalanobis, clusters, knn and lof",
+  return kin_fail(err, KIN_ERR_ARGUMENT, "%s is no method: there are mean, mahalanobis, clusters, knn, lof and patches",
                   name ? name : "(null)");
 }
 
@@ -171,6 +169,9 @@ static kin_status score(kin_context *context, const kin_detector *d, const kin_v
   case KIN_DETECTOR_LOF:
     status = kin_detector_score_neighbours(context, d, items, scores, err);
     break;
+  case KIN_DETECTOR_PATCHES:
+    status = kin_detector_score_patches(context, d, items, scores, err);
+    break;
   }
   free(inverse);
   return status;
@@ -216,6 +217,9 @@ static kin_status fit_to(kin_context *context, const kin_vector_set *set, const 
     break;
   case KIN_DETECTOR_CLUSTERS:
     status = kin_detector_fit_clusters(context, set, o->k, o->seed, d, err);
+    break;
+  case KIN_DETECTOR_PATCHES:
+    status = kin_detector_fit_patches(context, set, o->k, d, err);
     break;
   case KIN_DETECTOR_KNN:
   case KIN_DETECTOR_LOF:
@@ -273,7 +277,9 @@ static kin_status fit(kin_context *context, const kin_vector_set *set, const kin
                       double *scores, kin_error *err) {
   const size_t n = set->n;
   double holdout = o->holdout;
-  if (holdout == 0 && o->threshold.rule == KIN_THRESHOLD_CONFORMAL) holdout = 1.0 / 3;
+  /* Patches that are in the bank are at no distance from it: such scores tell nothing. */
+  if (holdout == 0 && (o->threshold.rule == KIN_THRESHOLD_CONFORMAL || o->method == KIN_DETECTOR_PATCHES))
+    holdout = 1.0 / 3;
   size_t kept = (size_t)(holdout * (double)n);
   if (holdout > 0 && kept == 0) kept = 1;
   double *own = scores ? NULL : kin_array(n, sizeof *own), *each = scores ? scores : own;

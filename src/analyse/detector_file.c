@@ -24,7 +24,9 @@ static size_t list_tensors(const kin_detector *d, kin_tensor out[8]) {
   if (d->precision) out[n++] = kin_saved_tensor("precision", "F64", 8, d->precision, dim, dim);
   out[n++] = kin_saved_tensor("scores", "F64", 8, d->scores, d->n_scores, 0);
   if (d->spreads) out[n++] = kin_saved_tensor("spreads", "F64", 8, d->spreads, d->info.k, 0);
-  if (d->points) out[n++] = kin_saved_tensor("vectors", "F32", 4, d->points, items, dim);
+  if (d->points)
+    out[n++] = kin_saved_tensor("vectors", "F32", 4, d->points, d->n_points,
+                                d->info.method == KIN_DETECTOR_PATCHES ? dim / d->info.k : dim);
   return n;
 }
 
@@ -107,6 +109,7 @@ static kin_status read_neighbours(const kin_saved *f, kin_detector *d, kin_error
   if (d->info.k < 1 || d->info.k >= items)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: %zu neighbours among %zu vectors", f->path, d->info.k, items);
   kin_status status = kin_weights_load(f->weights, "vectors", 2, shape, &d->points, err);
+  d->n_points = items;
   if (status != KIN_OK || d->info.method == KIN_DETECTOR_KNN) return status;
   status = kin_saved_doubles(f, "k_distances", items, 0, &d->k_distances, err);
   if (status == KIN_OK) status = kin_saved_doubles(f, "densities", items, 0, &d->densities, err);
@@ -114,6 +117,14 @@ static kin_status read_neighbours(const kin_saved *f, kin_detector *d, kin_error
     if (!(d->k_distances[i] >= 0 && d->densities[i] > 0))
       status = kin_fail(err, KIN_ERR_FORMAT, "%s: vector %zu has no density", f->path, i);
   return status;
+}
+
+static kin_status read_bank(const kin_saved *f, kin_detector *d, kin_error *err) {
+  const size_t shape[2] = {d->n_points = axis(f, "vectors", 0), axis(f, "vectors", 1)};
+  if (d->info.k < 1 || d->n_points < 1 || shape[1] > SIZE_MAX / 64 / d->info.k)
+    return kin_fail(err, KIN_ERR_FORMAT, "%s: it has no patches", f->path);
+  d->info.dim = shape[1] * d->info.k;
+  return kin_weights_load(f->weights, "vectors", 2, shape, &d->points, err);
 }
 
 static kin_status read_scores(const kin_saved *f, kin_detector *d, kin_error *err) {
@@ -139,6 +150,9 @@ static kin_status read_detector(const kin_saved *f, kin_detector *d, kin_error *
   case KIN_DETECTOR_KNN:
   case KIN_DETECTOR_LOF:
     status = read_neighbours(f, d, err);
+    break;
+  case KIN_DETECTOR_PATCHES:
+    status = read_bank(f, d, err);
     break;
   }
   if (status == KIN_OK && d->info.dim == 0)

@@ -65,7 +65,7 @@ kin_status kin_detector_fit_neighbours(kin_context *context, const kin_vector_se
   if (k >= n) return kin_fail(err, KIN_ERR_ARGUMENT, "%zu neighbours among %zu vectors: must be 1 to %zu", k, n, n - 1);
   kin_near *near = kin_array(n, k * sizeof *near);
   kin_status status = KIN_OK;
-  d->points = kin_alloc_aligned(bytes);
+  d->points = kin_alloc_aligned(bytes), d->n_points = n;
   if (d->points && near)
     memcpy(d->points, set->values, bytes);
   else

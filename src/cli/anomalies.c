@@ -40,6 +40,9 @@ static int rank(anomalies_job *j) {
 
 static kin_status fit(anomalies_job *j, kin_error *err) {
   j->options.model_id = j->v.model_id;
+  const kin_model_info *info = &j->v.session.info;
+  if (j->options.method == KIN_DETECTOR_PATCHES && !j->options.k && j->v.session.model && info->patch_size)
+    j->options.k = (info->image_size / info->patch_size) * (info->image_size / info->patch_size);
   return kin_detector_fit(j->v.session.context, &j->v.set, &j->options, &j->detector, j->scores, err);
 }
 
@@ -72,6 +75,7 @@ static int report(void *job, cli_output *csv, cli_page *page) {
   int status = CLI_OK;
   if (csv->file) anomalies_write_csv(j, csv->file), status = cli_output_commit(csv);
   if (status == CLI_OK && j->html) status = anomalies_write_page(j, page);
+  if (status == CLI_OK && j->heat_maps) status = anomalies_write_heat_maps(j);
   if (status != CLI_OK) return status;
   if (j->common.json) return cli_print_json(j->save ? anomalies_describe_fit(j) : anomalies_describe(j));
   if (!j->common.quiet && j->save)
@@ -82,6 +86,10 @@ static int report(void *job, cli_output *csv, cli_page *page) {
 }
 
 static int analyse(const cli_command *command, anomalies_job *j, const cli_list *operands) {
+  const bool patches = (j->saved ? j->info.method : j->options.method) == KIN_DETECTOR_PATCHES;
+  if (j->heat_maps && (!patches || j->input.store || j->input.texts))
+    return cli_usage_error(command, "--heat-maps is for pictures embedded now, and --method patches");
+  if (patches) j->common.pooling = KIN_POOLING_PATCHES;
   const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
   return cli_analyse(command, &analysis, operands);
 }
@@ -95,26 +103,30 @@ static void release(anomalies_job *j) {
 
 /* ------------------------------------------------------------------- options */
 
-#define FIT_OPTIONS(j)                                                                                               \
-  {"method", 0, CLI_TEXT, &(j).method_name, "NAME", "knn (default), lof, mean, mahalanobis or clusters"},            \
-      {"k",       'k',                                                                                               \
-       CLI_COUNT, &(j).options.k,                                                                                    \
-       "K",       "neighbours (default: 5 of knn, 20 of lof) or clusters\n(default: as the silhouette speaks for)"}, \
-      {"metric", 0, CLI_TEXT, &(j).metric_name, "NAME", "cosine (default) or euclidean"},                            \
-      {"threshold",                                                                                                  \
-       't',                                                                                                          \
-       CLI_TEXT,                                                                                                     \
-       &(j).threshold_text,                                                                                          \
-       "RULE",                                                                                                       \
-       "mad:5 (default): the median and so many deviations;\nquantile:0.99; of fit also conformal:0.01, a rate of\n" \
-       "false alarms"},                                                                                              \
-  {                                                                                                                  \
-    "seed", 0, CLI_COUNT, &(j).seed, "N", "what is drawn by chance (default: 0)"                                     \
+#define FIT_OPTIONS(j)                                                                                                \
+  {"method",         0,      CLI_TEXT,                                                                                \
+   &(j).method_name, "NAME", "knn (default), lof, mean, mahalanobis, clusters or\npatches (of pictures, by DINOv2)"}, \
+      {"k",       'k',                                                                                                \
+       CLI_COUNT, &(j).options.k,                                                                                     \
+       "K",       "neighbours (default: 5 of knn, 20 of lof) or clusters\n(default: as the silhouette speaks for)"},  \
+      {"metric", 0, CLI_TEXT, &(j).metric_name, "NAME", "cosine (default) or euclidean"},                             \
+      {"threshold",                                                                                                   \
+       't',                                                                                                           \
+       CLI_TEXT,                                                                                                      \
+       &(j).threshold_text,                                                                                           \
+       "RULE",                                                                                                        \
+       "mad:5 (default): the median and so many deviations;\nquantile:0.99; of fit also conformal:0.01, a rate of\n"  \
+       "false alarms"},                                                                                               \
+  {                                                                                                                   \
+    "seed", 0, CLI_COUNT, &(j).seed, "N", "what is drawn by chance (default: 0)"                                      \
   }
 
-#define SHOW_OPTIONS(j)                                                                     \
-  {"csv", 0, CLI_TEXT, &(j).csv, "FILE", "write a line for each item"}, {                   \
-    "html", 0, CLI_TEXT, &(j).html, "FILE", "write a page with the pictures and the scores" \
+#define SHOW_OPTIONS(j)                                                                                            \
+  {"csv", 0, CLI_TEXT, &(j).csv, "FILE", "write a line for each item"},                                            \
+      {"heat-maps",    0,     CLI_TEXT,                                                                            \
+       &(j).heat_maps, "DIR", "of patches: a PNG of each picture shown, where the anomaly\nlies painted over it"}, \
+  {                                                                                                                \
+    "html", 0, CLI_TEXT, &(j).html, "FILE", "write a page with the pictures and the scores"                        \
   }
 
 static int check_fit(const cli_command *command, anomalies_job *j) {
@@ -207,9 +219,10 @@ static int score_new(const cli_command *command, score_options *o, const cli_lis
   if (operands->count < 1) return cli_usage_error(command, "which detector? give the file of 'kindred anomalies fit'");
   j->saved = operands->items[0];
   if (kin_detector_open(j->saved, &j->detector, &err) != KIN_OK) return cli_failed(&err);
+  kin_detector_get_info(j->detector, &j->info);
   const cli_list rest = {.items = operands->items + 1, .count = operands->count - 1};
   if (o->only_new && !o->watch) return cli_usage_error(command, "--new-only is for --watch");
-  if (o->watch && (rest.count || j->input.store || j->input.texts || j->csv || j->html))
+  if (o->watch && (rest.count || j->input.store || j->input.texts || j->csv || j->html || j->heat_maps))
     return cli_usage_error(command, "--watch DIR prints lines of JSON: it takes no paths, --store, --texts, --csv or "
                                     "--html");
   if (o->watch) return anomalies_watch(command, j, o->watch, o->only_new);

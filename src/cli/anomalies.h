@@ -8,7 +8,8 @@ typedef struct anomalies_job {
   cli_common common;
   cli_vectors_options input;
   const char *method_name, *metric_name, *threshold_text, *csv, *html, *save;
-  size_t count; /* items to show; 0: all */
+  const char *heat_maps; /* folder, of patches; NULL: none */
+  size_t count;          /* items to show; 0: all */
   size_t seed;
   kin_detector_options options;
 
@@ -35,6 +36,9 @@ const char *anomalies_threshold_text(const kin_detector_info *info, char out[96]
 
 /* anomalies_page.c: prints its error and returns an exit status. */
 int anomalies_write_page(const anomalies_job *j, cli_page *page);
+
+/* anomalies_heat.c: a PNG for each picture shown. Prints its error and returns an exit status. */
+int anomalies_write_heat_maps(const anomalies_job *j);
 
 /* anomalies_watch.c: score the pictures of a folder by the job's detector, those there now (unless `only_new`) and then
  * each that comes, until a signal does. Prints its error and returns an exit status. */

@@ -7,7 +7,8 @@
 enum { BINS = 48, LEFT = 8, WIDTH = 624, TOP = 12, HEIGHT = 130 };
 
 static const char style[] =
-    "svg{width:100%;max-width:720px;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}"
+    "article h2{margin-top:0}svg{width:100%;max-width:720px;height:auto;display:block}svg "
+    "text{font-size:11px;fill:var(--soft)}"
     "svg .above{fill:var(--other)}svg .usual{fill:var(--best)}svg line{stroke:var(--line)}"
     "svg .limit{stroke:var(--other);stroke-dasharray:4 3}\n"
     ".pictures .score,.texts .score{color:var(--soft)}h2 small{display:inline;margin-left:.6em}\n";

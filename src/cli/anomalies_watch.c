@@ -226,10 +226,10 @@ static int begin(watcher *w) {
 static int open_model(const cli_command *command, anomalies_job *j) {
   const char *dir = cli_model_dir(&j->common, NULL);
   kin_error err;
+  if (j->info.method == KIN_DETECTOR_PATCHES) j->common.pooling = KIN_POOLING_PATCHES;
   if (!dir) return cli_no_model(command);
   const int status = cli_open_session(&j->common, dir, &j->v.session);
   if (status != CLI_OK) return status;
-  kin_detector_get_info(j->detector, &j->info);
   const kin_model_info *info = &j->v.session.info;
   if (!info->has_image) {
     cli_error("%s has no image tower: --watch scores pictures", dir);

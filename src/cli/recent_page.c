@@ -7,7 +7,8 @@
 enum { LEFT = 8, WIDTH = 624, TOP = 12, HEIGHT = 150, COLUMNS = 312, EACH_SIDE = 6 };
 
 static const char style[] =
-    "svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}svg line{stroke:var(--line)}"
+    "article h2{margin-top:0}svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}svg "
+    "line{stroke:var(--line)}"
     "svg .score{stroke:var(--best);stroke-width:1.4}svg .above{stroke:var(--other);stroke-width:1.8}"
     "svg .limit{fill:none;stroke:var(--other);opacity:.6}svg .change{stroke:var(--text);stroke-dasharray:4 3}\n"
     "article h3{font-size:.85rem;margin:14px 0 6px;color:var(--soft);font-weight:600}"

@@ -1,5 +1,5 @@
 /* DINOv2 in transformers' layout (Dinov2Model, Dinov2WithRegistersModel). The vector is the class token after the
- * last layer norm, the mean of the patch tokens or both; with our own key "output_layer": N in config.json they are
+ * last layer norm, the mean of the patch tokens, both, or all patch tokens; with our own key "output_layer": N in config.json they are
  * taken as block N (counted from 0) leaves them. */
 #include "model/tower.h"
 #include "model/vision_transformer.h"
@@ -68,9 +68,11 @@ static kin_status read_config(const kin_model *model, const kin_model_source *di
   if (v->stack.gated) v->stack.hidden = (v->stack.hidden * 2 / 3 + 7) / 8 * 8;
   v->prefix_tokens = 1 + registers;
   v->pooling = dir->pooling == KIN_POOLING_DEFAULT ? KIN_POOLING_CLS : dir->pooling;
-  v->dim = v->pooling == KIN_POOLING_CLS_MEAN ? 2 * v->stack.width : v->stack.width;
   v->image_size = model->preprocess.crop_width;
   v->grid = v->image_size / v->patch;
+  v->dim = v->stack.width;
+  if (v->pooling == KIN_POOLING_CLS_MEAN) v->dim *= 2;
+  if (v->pooling == KIN_POOLING_PATCHES) v->dim *= v->grid * v->grid;
   if (*trained_grid == 0 || v->grid == 0)
     return kin_fail(err, KIN_ERR_FORMAT, "%s: patch_size %zu is larger than the picture", file, v->patch);
   return KIN_OK;

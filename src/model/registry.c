@@ -23,11 +23,11 @@ kin_status kin_parse_activation(const char *name, const char *file, kin_activati
   return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: hidden_act \"%s\" is not one of quick_gelu, gelu, relu", file, name);
 }
 
-static const char *const poolings[] = {"default", "cls", "mean", "cls+mean"};
+static const char *const poolings[] = {"default", "cls", "mean", "cls+mean", "patches"};
 enum { POOLINGS = sizeof poolings / sizeof *poolings };
 
 kin_status kin_pooling_parse(const char *name, kin_pooling *out, kin_error *err) {
-  for (size_t i = 0; i < POOLINGS; i++)
+  for (size_t i = 0; i < KIN_POOLING_PATCHES; i++)
     if (!strcmp(poolings[i], name)) {
       *out = (kin_pooling)i;
       return KIN_OK;

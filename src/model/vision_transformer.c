@@ -128,6 +128,15 @@ static void pool_rows(void *arg, size_t image) {
   t->kernels->scale(mean, 1.0f / (float)patches, width);
 }
 
+/* One picture's patch tokens. */
+static void copy_patches(void *arg, size_t image) {
+  const pool *t = arg;
+  const kin_vision_transformer *v = t->v;
+  size_t patches = v->grid * v->grid, width = v->stack.width, ld = t->w->ld;
+  const float *row = t->w->x + (image * (v->prefix_tokens + patches) + v->prefix_tokens) * ld;
+  for (size_t i = 0; i < patches; i++) memcpy(t->out + image * v->dim + i * width, row + i * ld, width * sizeof *row);
+}
+
 /* Tokens in w->x -> what the blocks of v->taps make of them. */
 static kin_status tap_group(const kin_vision_transformer *v, const kin_context *context, kin_workspace *w, size_t n,
                             const size_t *starts, float *out, kin_error *err) {
@@ -159,7 +168,7 @@ static kin_status finish_group(const kin_vision_transformer *v, const kin_contex
                   (kin_rows){.f = w->x, .ld = w->ld});
   if (!class_only) {
     pool t = {v, context->kernels, w, v->pooling == KIN_POOLING_CLS_MEAN, out};
-    kin_parallel_for(context->pool, n, pool_rows, &t);
+    kin_parallel_for(context->pool, n, v->pooling == KIN_POOLING_PATCHES ? copy_patches : pool_rows, &t);
   } else if (v->projection.w.n) {
     kin_gemm(context, n, w->x, w->ld, &v->projection.w, out, v->dim, NULL);
   } else {

@@ -137,6 +137,26 @@ class Anomalies(CommandTest):
         self.assertIn("take that model",
                       self.anomalies("score", "d.kin", "--watch", "in", "--model", self.dino, status=1).err)
 
+    def test_patches(self):
+        self.put_pictures(*(f"photos/{i}.png" for i in range(9)), "new/a.png", "new/b.png")
+        self.put("new/text.txt", "no picture")
+        args = ["--model", self.dino, "-q"]
+        fit = self.describe("fit", "photos", "--method", "patches", "-o", "d.kin", *args)
+        self.assertEqual((fit["method"], fit["fitted_to"], fit["held_out"], fit["k"]), ("patches", 6, 3, 16))
+        out = self.describe("score", "d.kin", "new", "--heat-maps", "heat", "--html", "p.html", *args)
+        self.assertEqual(len(out["ranked"]), 2)
+        for rank, item in enumerate(out["ranked"], 1):
+            png = (self.folder / f"heat/{rank:04}-{os.path.basename(item['path'])}.png").read_bytes()
+            self.assertEqual((png[:8], png[12:16], png[-8:-4]), (b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND"))
+        self.assertEqual(len(list((self.folder / "heat").iterdir())), 2)
+        self.assertEqual(len(self.describe("photos", "--method", "patches", "-n", 0, *args)["ranked"]), 9)
+        for more, status, message in (
+                (["score", "d.kin", "new", "--model", self.clip], 1, "pooling"),
+                (["photos", "--method", "patches", "--model", self.clip], 1, "pooling"),
+                (["photos", "--heat-maps", "heat", "--model", self.dino], 2, "--method patches"),
+                (["score", "d.kin", "new", "--model", self.dino, "--heat-maps", "none/such"], 1, "can't make none/such")):
+            self.assertIn(message, self.anomalies(*more, status=status).err, more)
+
     def test_few_and_same(self):
         self.put("two.npy", npy([[1, 2], [2, 1]]))
         self.put("same.npy", npy([[1, 2]] * 5))

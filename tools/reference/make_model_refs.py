@@ -5,7 +5,8 @@
 Needs torch, transformers, open_clip, sentence-transformers, Pillow and pillow-heif; DIR is the material clip-vocab,
 beside which lie others that tables name. For each table in tests/data/seeded this writes MODEL.json (the inputs,
 token ids, the SHA-256 of the weight file) and the vectors as raw little-endian float32, one row an input:
-MODEL.images.f32, MODEL.texts.f32, and of small DINOv2 models MODEL.mean.f32, the mean of the patch tokens. The
+MODEL.images.f32, MODEL.texts.f32, and of small DINOv2 models MODEL.mean.f32, the mean of the patch tokens, and
+MODEL.patches.f32, all of these, of the first two pictures. The
 reference's own code runs in float64, so that its rounding doesn't count against ours; how far its float32 is from
 that is printed, as are the cosines between different inputs.
 """
@@ -94,8 +95,14 @@ class Dinov2:
     def images(self, pictures):
         return self.tokens(pictures)[:, 0]
 
+    def patch_tokens(self, pictures):
+        return self.tokens(pictures)[:, 1 + getattr(self.model.config, "num_register_tokens", 0):]
+
     def mean(self, pictures):
-        return self.tokens(pictures)[:, 1 + getattr(self.model.config, "num_register_tokens", 0):].mean(dim=1)
+        return self.patch_tokens(pictures).mean(dim=1)
+
+    def patches(self, pictures):
+        return self.patch_tokens(pictures[:2]).flatten(1)
 
 
 class Dinov2WithRegisters(Dinov2):
@@ -146,6 +153,7 @@ def embed(name, spec, folder):
     if hasattr(double, "mean") and name.endswith("-tiny"):
         jobs.append(("mean", images))
         out["mean"] = True
+        (REFS / f"{name}.patches.f32").write_bytes(double.patches(images).numpy().astype("<f4").tobytes())
     for label, inputs in jobs:
         vectors = getattr(double, label)(inputs)
         report(label, getattr(single, label)(inputs), vectors)

@@ -103,6 +103,31 @@ static void check_pooling(kin_context *context, const char *dir, const refs *r) 
   assert_string_not_equal(ids[0], ids[1]);
 }
 
+/* All patch tokens of the first two pictures, in the picture's order. */
+static void check_patches(kin_context *context, const char *dir, const refs *r) {
+  kin_model *model;
+  kin_model_info info;
+  kin_error err;
+  test_assert_ok(kin_model_open_with(context, dir, &(kin_model_options){.pooling = KIN_POOLING_PATCHES}, &model, &err),
+                 &err);
+  kin_model_get_info(model, &info);
+  const size_t grid = info.image_size / info.patch_size;
+  assert_int_equal(info.dim, grid * grid * r->dim);
+  char *name = kin_format("tests/data/refs/%s.patches.f32", json_string_value(json_object_get(r->json, "model")));
+  char *path = test_source_path(name), *expected;
+  size_t size;
+  test_assert_ok(kin_read_file(path, 1 << 24, &expected, &size, &err), &err);
+  assert_int_equal(size, 2 * info.dim * sizeof(float));
+  float *out = calloc(2 * info.dim, sizeof *out), *tokens = malloc(size);
+  assert_true(out && tokens);
+  memcpy(tokens, expected, size);
+  test_assert_ok(kin_embed_images(model, r->images, 2, &(kin_embed_options){.raw = true}, out, &err), &err);
+  for (size_t i = 0; i < 2 * grid * grid; i++)
+    refs_assert_near(out + i * r->dim, tokens + i * r->dim, r->dim, r->images[i / (grid * grid)].path);
+  free(out), free(tokens), free(expected), free(path), free(name);
+  kin_model_close(model);
+}
+
 static void check_model(void **state) {
   refs r;
   kin_context *context;
@@ -120,7 +145,7 @@ static void check_model(void **state) {
   assert_int_equal(kin_model_dim(model), r.dim);
   if (r.n_images > 0) check_images(model, &r);
   if (r.n_texts > 0) check_texts(model, &r);
-  if (r.mean_vectors != NULL) check_pooling(context, dir, &r);
+  if (r.mean_vectors != NULL) check_pooling(context, dir, &r), check_patches(context, dir, &r);
   kin_model_close(model);
   kin_context_close(context);
   free(dir);

@@ -206,7 +206,7 @@ static void test_conformal(void **state) {
   free(values), free(scores), free(p);
 }
 
-/* ------------------------------------------------------ files, same bits */
+/* ------------------------------------------------------------------ files */
 
 static void check_damage(const char *folder, const char *path) {
   char *data, *damaged = kin_format("%s/damaged.kin", folder);
@@ -256,6 +256,65 @@ static void test_files(void **state) {
   test_remove_tree(folder);
   free(folder), free(path);
 }
+
+/* ---------------------------------------------------------------- patches */
+
+static double cosine_distance(const float *a, const float *b, size_t dim) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < dim; i++)
+    ab += (double)a[i] * (double)b[i], aa += (double)a[i] * (double)a[i], bb += (double)b[i] * (double)b[i];
+  return 1 - ab / sqrt(aa * bb);
+}
+
+/* Of so few patches all are in the bank, but for those of the pictures that are kept apart: which these are shows,
+ * since no patch of the others has any distance. */
+static void test_patches(void **state) {
+  const refs *r = *state;
+  enum { PICTURES = 12, PATCHES = 9, WIDTH = 16, DIM = PATCHES * WIDTH };
+  float *values = test_random_floats((size_t)PICTURES * DIM, 41), odd[DIM];
+  const kin_vector_set set = {values, PICTURES, DIM}, one = {odd, 1, DIM};
+  const kin_detector_options options = {.method = KIN_DETECTOR_PATCHES, .k = PATCHES, .seed = 2};
+  double scores[PICTURES], each[PATCHES], score, p, again;
+  kin_error err;
+  kin_detector_info info;
+  kin_detector *d = fit(r->context, &set, &options, scores), *read;
+  kin_detector_get_info(d, &info);
+  assert_true(info.held_out == 4 && info.items == 8 && info.k == PATCHES && info.dim == DIM);
+  memcpy(odd, values, sizeof odd);
+  for (size_t i = 0; i < WIDTH; i++) odd[5 * WIDTH + i] = -values[5 * WIDTH + i];
+  test_assert_ok(kin_detector_patch_scores(r->context, d, odd, each, &err), &err);
+  test_assert_ok(kin_detector_score(r->context, d, &one, &score, &p, &err), &err);
+  double most = 0;
+  size_t apart = 0;
+  for (size_t i = 0; i < PICTURES; i++) apart += scores[i] > 1e-9;
+  assert_int_equal(apart, 4);
+  for (size_t q = 0; q < PATCHES; q++) {
+    double least = INFINITY;
+    for (size_t i = 0; i < (size_t)PICTURES * PATCHES; i++)
+      if (scores[i / PATCHES] < 1e-9) least = fmin(least, cosine_distance(odd + q * WIDTH, values + i * WIDTH, WIDTH));
+    assert_true(fabs(each[q] - least) < 1e-9);
+    most = fmax(most, each[q]);
+  }
+  assert_true(score == most); /* the hundredth part of nine patches is one */
+  char *folder = test_temporary_folder(), *path = kin_format("%s/a.kin", folder);
+  test_assert_ok(kin_detector_save(d, path, &err), &err);
+  test_assert_ok(kin_detector_open(path, &read, &err), &err);
+  test_assert_ok(kin_detector_score(r->context, read, &one, &again, NULL, &err), &err);
+  assert_true(again == score);
+  check_damage(folder, path);
+  kin_detector_close(d), kin_detector_close(read);
+  kin_detector_options bad = {.method = KIN_DETECTOR_PATCHES};
+  test_assert_error(kin_detector_fit(r->context, &set, &bad, &d, NULL, &err), KIN_ERR_ARGUMENT, &err, "k must tell");
+  bad.k = 7;
+  test_assert_error(kin_detector_fit(r->context, &set, &bad, &d, NULL, &err), KIN_ERR_ARGUMENT, &err, "7 patches");
+  d = fit(r->context, &set, NULL, NULL);
+  test_assert_error(kin_detector_patch_scores(r->context, d, odd, each, &err), KIN_ERR_ARGUMENT, &err, "by mean");
+  kin_detector_close(d);
+  test_remove_tree(folder);
+  free(folder), free(path), free(values);
+}
+
+/* -------------------------------------------------------------- same bits */
 
 static void test_same_bits(void **state) {
   (void)state;
@@ -354,9 +413,10 @@ static void test_bad_input(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_ledoit_wolf), cmocka_unit_test(test_thresholds),
-      cmocka_unit_test(test_clusters),     cmocka_unit_test(test_conformal),   cmocka_unit_test(test_files),
-      cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_copies),      cmocka_unit_test(test_bad_input)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_ledoit_wolf),
+                                     cmocka_unit_test(test_thresholds),   cmocka_unit_test(test_clusters),
+                                     cmocka_unit_test(test_conformal),    cmocka_unit_test(test_files),
+                                     cmocka_unit_test(test_patches),      cmocka_unit_test(test_same_bits),
+                                     cmocka_unit_test(test_copies),       cmocka_unit_test(test_bad_input)};
   return cmocka_run_group_tests(tests, open_refs, close_refs);
 }
