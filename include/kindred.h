@@ -982,8 +982,9 @@ KIN_API kin_status kin_perceptual_hash(const kin_image_source *image, uint64_t *
 
 /* Something that may have copies. */
 typedef struct kin_duplicate_item {
-  const char *path; /* a file; NULL: none, only its vector is known */
+  const char *path; /* a file; NULL: none */
   bool is_picture;  /* and it can be decoded */
+  const char *text; /* UTF-8: what it says; NULL: not known. Of an item that is no picture */
 } kin_duplicate_item;
 
 /* What an item is of the best one of its group. */
@@ -994,18 +995,21 @@ typedef enum kin_copy_kind {
   KIN_COPY_PICTURE,  /* the same picture, saved anew, resized, brightened and the like */
   KIN_COPY_MIRRORED, /* the same, mirrored left to right or upside down */
   KIN_COPY_TURNED,   /* the same, turned by a quarter, a half or three quarters, perhaps mirrored */
-  KIN_COPY_PART,     /* a part of the picture: the best one shows more */
+  KIN_COPY_PART,     /* a part of the picture, or of the text: the best one has more */
+  KIN_COPY_TEXT,     /* nearly the same text */
   KIN_COPY_VECTOR    /* alike by the vectors; there was nothing else to compare */
 } kin_copy_kind;
-/* "best", "link", "bytes", "picture", "mirrored", "turned", "part", "vector"; never NULL. */
+/* "best", "link", "bytes", "picture", "mirrored", "turned", "part", "text", "vector"; never NULL. */
 KIN_API const char *kin_copy_kind_name(kin_copy_kind kind);
 
 typedef struct kin_copy {
   size_t item;
   kin_copy_kind kind;
   double cosine;          /* with the best one; NAN without vectors */
-  float likeness;         /* correlation of the edges of both pictures, to 1; 1 of same bytes, 0 where not compared */
-  float share;            /* of the best one's area that a part shows; else 1 */
+  float likeness;         /* to 1: correlation of the edges of both pictures; of texts the share of runs of three
+                           * words that both have, of a part of those that the best has too. 1 of same bytes, 0 where
+                           * not compared */
+  float share;            /* of the best one's area, or words, that a part has; else 1 */
   unsigned hash_distance; /* bits in which the perceptual hashes differ; 0 where not compared */
   uint32_t width, height; /* of a picture that was decoded; else 0 */
   uint64_t bytes;         /* of a file ... */
@@ -1025,6 +1029,8 @@ KIN_API void kin_duplicates_free(kin_duplicates *duplicates);
 typedef struct kin_duplicates_options {
   size_t neighbours; /* so many nearest of each item are compared with it; default 16 */
   double min_cosine; /* of copies that only have vectors; default 0.99 */
+  size_t exhaustive; /* of so many items the neighbours are exact; of more, nearly all are found, in a time that grows
+                      * as n to the power of 1.5; default 50,000 */
   /* `stage` is "hashing", "comparing" ...; of `total`, so many are done. false: stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, const char *stage, size_t done, size_t total);
   /* An item that is left out: gone, unreadable, changed meanwhile. May be NULL. */
@@ -1033,11 +1039,12 @@ typedef struct kin_duplicates_options {
 } kin_duplicates_options;
 
 /* Which of n items are copies of one another: files of the same bytes, and, with their vectors in `set` (NULL: without,
- * then same bytes alone are found), pictures that show the same pixels. The nearest neighbours by the vectors, their
- * mean taken out, are candidates; the pictures themselves decide. Every copy in a group was compared with the best one:
- * that with the most pixels, then bytes, then the oldest, then the first; but what is a part of another picture is
- * never the best. Empty files have no copies. Memory beside that of kin_nearest: 3 KB a picture, 24 bytes for each
- * neighbour. `options` may be NULL. KIN_ERR_ARGUMENT: `set` has not n vectors. */
+ * then same bytes alone are found), pictures that show the same pixels and texts of the same words. The nearest
+ * neighbours by the vectors, of pictures their mean taken out, are candidates; the pictures and texts themselves
+ * decide. Every copy in a group was compared with the best one: that with the most pixels, then bytes, then the oldest,
+ * then the first; but what is a part of another picture is never the best. Empty files have no copies. Memory beside
+ * that of kin_nearest: 3 KB a picture, 24 bytes for each neighbour. `options` may be NULL. KIN_ERR_ARGUMENT: `set` has
+ * not n vectors. */
 KIN_API kin_status kin_find_duplicates(kin_context *context, const kin_duplicate_item *items, size_t n,
                                        const kin_vector_set *set, const kin_duplicates_options *options,
                                        kin_duplicates *out, kin_error *err);

@@ -1,10 +1,15 @@
 /* Which originals are near copies: their nearest neighbours are candidates, and their pictures decide. */
 #include "analyse/analyse.h"
 #include "analyse/duplicates.h"
+#include "analyse/near_cells.h"
 #include "base/context.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { LEAST_PART = 8 }; /* runs of words that a part of a text must have */
+
+static const float least_likeness = 0.5f, least_contained = 0.8f; /* of texts, and parts of texts */
 
 typedef struct pair {
   uint32_t a, b; /* items, a < b */
@@ -23,23 +28,38 @@ static bool has_picture(const kin_dup_search *s, size_t item) {
   return s->items[item].path && s->items[item].is_picture;
 }
 
-kin_dup_relation kin_dup_relate(const kin_dup_search *s, size_t item, size_t other) {
-  const kin_dup_entry *a = &s->entries[item], *b = &s->entries[other];
-  kin_dup_relation out = {.kind = KIN_COPY_VECTOR, .share = 1};
-  if (!has_picture(s, item) && !has_picture(s, other)) {
-    out.related =
-        !s->items[item].path && !s->items[other].path && kin_dup_cosine(s, item, other) >= s->options.min_cosine;
-    return out;
-  }
-  if (!a->sketch.grey || !b->sketch.grey) return out;
+static kin_dup_relation relate_pictures(const kin_sketch *a, const kin_sketch *b) {
   static const kin_copy_kind kinds[] = {KIN_COPY_VECTOR,   KIN_COPY_PICTURE, KIN_COPY_TURNED,
                                         KIN_COPY_MIRRORED, KIN_COPY_PART,    KIN_COPY_PART};
   kin_sketch_match match;
-  kin_sketch_compare(&a->sketch, &b->sketch, &match);
-  out.related = match.relation != KIN_SKETCH_DIFFERENT, out.has_more = match.relation == KIN_SKETCH_HAS_PART;
-  out.kind = kinds[match.relation], out.likeness = match.likeness;
-  if (out.kind == KIN_COPY_PART) out.share = match.share;
-  return out;
+  kin_sketch_compare(a, b, &match);
+  return (kin_dup_relation){.related = match.relation != KIN_SKETCH_DIFFERENT,
+                            .has_more = match.relation == KIN_SKETCH_HAS_PART,
+                            .kind = kinds[match.relation],
+                            .likeness = match.likeness,
+                            .share = kinds[match.relation] == KIN_COPY_PART ? match.share : 1};
+}
+
+static kin_dup_relation relate_texts(const kin_shingles *a, const kin_shingles *b) {
+  const float common = (float)kin_shingles_common(a, b), less = (float)(a->n < b->n ? a->n : b->n);
+  const float more = (float)(a->n < b->n ? b->n : a->n), likeness = common / (less + more - common);
+  if (less > 0 && likeness >= least_likeness)
+    return (kin_dup_relation){.related = true, .kind = KIN_COPY_TEXT, .likeness = likeness, .share = 1};
+  return (kin_dup_relation){.related = less >= LEAST_PART && common >= least_contained * less,
+                            .has_more = a->n > b->n,
+                            .kind = KIN_COPY_PART,
+                            .likeness = less > 0 ? common / less : 0,
+                            .share = more > 0 ? less / more : 0};
+}
+
+kin_dup_relation kin_dup_relate(const kin_dup_search *s, size_t item, size_t other) {
+  const kin_duplicate_item *x = &s->items[item], *y = &s->items[other];
+  const kin_dup_entry *a = &s->entries[item], *b = &s->entries[other];
+  if (a->sketch.grey && b->sketch.grey) return relate_pictures(&a->sketch, &b->sketch);
+  if (x->text && y->text) return relate_texts(&a->shingles, &b->shingles);
+  const bool bare = !x->path && !x->text && !y->path && !y->text;
+  return (kin_dup_relation){
+      .related = bare && kin_dup_cosine(s, item, other) >= s->options.min_cosine, .kind = KIN_COPY_VECTOR, .share = 1};
 }
 
 /* --------------------------------------------------------------- candidates */
@@ -69,6 +89,11 @@ static kin_status gather(const pairing *p, float *out, kin_error *err) {
   return pictures ? kin_center(out, p->n, set->dim, err) : KIN_OK;
 }
 
+static bool on_cells(void *user, size_t done, size_t total) {
+  const kin_dup_search *s = user;
+  return !s->options.on_progress || s->options.on_progress(s->options.user, "finding neighbours", done, total);
+}
+
 static kin_status find_candidates(pairing *p, kin_error *err) {
   kin_dup_search *s = p->s;
   const size_t k = s->options.neighbours < p->n - 1 ? s->options.neighbours : p->n - 1;
@@ -80,8 +105,12 @@ static kin_status find_candidates(pairing *p, kin_error *err) {
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu items", p->n);
   if (status == KIN_OK) status = gather(p, values, err);
   const kin_vector_set set = {values, p->n, s->set->dim};
-  if (status == KIN_OK) status = kin_nearest(s->context, &set, NULL, KIN_METRIC_COSINE, k, near, err);
+  if (status == KIN_OK && p->n > s->options.exhaustive)
+    status = kin_nearest_in_cells(s->context, &set, k, on_cells, s, near, err);
+  else if (status == KIN_OK)
+    status = kin_nearest(s->context, &set, NULL, KIN_METRIC_COSINE, k, near, err);
   for (size_t i = 0; status == KIN_OK && i < p->n * k; i++) {
+    if (near[i].index == SIZE_MAX) continue;
     const size_t a = p->originals[i / k], b = p->originals[near[i].index];
     p->pairs[p->n_pairs++] = a < b ? (pair){(uint32_t)a, (uint32_t)b} : (pair){(uint32_t)b, (uint32_t)a};
   }
@@ -92,13 +121,18 @@ static kin_status find_candidates(pairing *p, kin_error *err) {
 
 /* ---------------------------------------------------------------- comparing */
 
-static void read_sketch(void *arg, size_t i) {
+static void read_content(void *arg, size_t i) {
   const pairing *p = arg;
   const size_t item = p->originals[i];
   kin_dup_entry *e = &p->s->entries[item];
   kin_error err;
-  if (has_picture(p->s, item) && kin_sketch_read(p->s->items[item].path, &e->sketch, &err) != KIN_OK)
-    kin_dup_fail(e, &err);
+  const kin_duplicate_item *source = &p->s->items[item];
+  kin_status status = KIN_OK;
+  if (has_picture(p->s, item))
+    status = kin_sketch_read(source->path, &e->sketch, &err);
+  else if (source->text)
+    status = kin_shingles_read(source->text, strlen(source->text), &e->shingles, &err);
+  if (status != KIN_OK) kin_dup_fail(e, &err);
 }
 
 static void compare_pair(void *arg, size_t i) {
@@ -107,7 +141,7 @@ static void compare_pair(void *arg, size_t i) {
 }
 
 static kin_status compare(pairing *p, kin_error *err) {
-  kin_status status = kin_dup_run(p->s, "reading pictures", p->n, read_sketch, p, err);
+  kin_status status = kin_dup_run(p->s, "reading", p->n, read_content, p, err);
   kin_dup_settle(p->s);
   p->related = calloc(p->n_pairs + 1, sizeof *p->related);
   if (status == KIN_OK && !p->related)

@@ -9,12 +9,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { STEP = 32, NEIGHBOURS = 16 };
+enum { STEP = 32, NEIGHBOURS = 16, EXHAUSTIVE = 50000 };
 
 static const double least_cosine = 0.99;
 
 const char *kin_copy_kind_name(kin_copy_kind kind) {
-  static const char *const names[] = {"best", "link", "bytes", "picture", "mirrored", "turned", "part", "vector"};
+  static const char *const names[] = {"best",   "link", "bytes", "picture", "mirrored",
+                                      "turned", "part", "text",  "vector"};
   return (size_t)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
 
@@ -90,7 +91,8 @@ static kin_status run(kin_dup_search *s, kin_duplicates *out, kin_error *err) {
   kin_status status = kin_dup_read_files(s, err);
   if (status == KIN_OK && s->set) status = kin_dup_join_near(s, err);
   if (status == KIN_OK) status = kin_dup_group(s, out, err);
-  for (size_t i = 0; i < s->n; i++) kin_sketch_free(&s->entries[i].sketch), free(s->entries[i].message);
+  for (size_t i = 0; i < s->n; i++)
+    kin_sketch_free(&s->entries[i].sketch), kin_shingles_free(&s->entries[i].shingles), free(s->entries[i].message);
   free(s->entries);
   return status;
 }
@@ -106,6 +108,7 @@ kin_status kin_find_duplicates(kin_context *context, const kin_duplicate_item *i
   kin_dup_search s = {.context = context, .items = items, .n = n, .set = set};
   if (options) s.options = *options;
   if (s.options.neighbours == 0) s.options.neighbours = NEIGHBOURS;
+  if (s.options.exhaustive == 0) s.options.exhaustive = EXHAUSTIVE;
   if (s.options.min_cosine == 0) s.options.min_cosine = least_cosine;
   kin_status status = set ? kin_inverse_lengths(set, &s.inverse, err) : KIN_OK;
   if (status == KIN_OK) status = run(&s, out, err);

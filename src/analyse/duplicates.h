@@ -2,6 +2,7 @@
 #ifndef KIN_DUPLICATES_H
 #define KIN_DUPLICATES_H
 
+#include "analyse/shingles.h"
 #include "image/sketch.h"
 
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ typedef struct kin_dup_entry {
   size_t next;     /* the next one of the same bytes, SIZE_MAX behind the last */
   size_t parent;   /* union-find over originals */
   kin_sketch sketch;
+  kin_shingles shingles;
 } kin_dup_entry;
 
 typedef struct kin_dup_search {

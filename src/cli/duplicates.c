@@ -27,20 +27,41 @@ static void fill_vector(const duplicates_job *j, size_t i) {
     for (size_t d = 0; d < dim; d++) out[d] += j->v.values[row * dim + d] / (float)passages;
 }
 
+/* The passages one after the other; what two of them share comes twice. False for lack of memory. */
+static bool join_passages(duplicates_job *j, size_t i) {
+  const cli_item *items = j->v.items;
+  const size_t begin = j->first[i], end = j->first[i + 1];
+  size_t size = 1;
+  j->items[i].text = items[begin].text;
+  if (end - begin < 2) return true;
+  for (size_t row = begin; row < end; row++) size += strlen(items[row].text) + 1;
+  char *at = j->texts[i] = malloc(size);
+  if (!at) return false;
+  for (size_t row = begin; row < end; row++) at = stpcpy(stpcpy(at, items[row].text), "\n");
+  j->items[i].text = j->texts[i];
+  return true;
+}
+
 static int gather(duplicates_job *j) {
   const size_t n = j->v.set.n;
+  const bool near = j->v.values && !j->exact;
+  bool ok = true;
   j->first = calloc(n + 1, sizeof *j->first), j->items = calloc(n, sizeof *j->items);
-  if (j->v.values && !j->exact) j->vectors = calloc(n, j->v.set.dim * sizeof *j->vectors);
-  if (!j->first || !j->items || (j->v.values && !j->exact && !j->vectors)) return out_of_memory(j);
+  j->texts = calloc(n, sizeof *j->texts);
+  if (near) j->vectors = calloc(n, j->v.set.dim * sizeof *j->vectors);
+  if (!j->first || !j->items || !j->texts || (near && !j->vectors)) return out_of_memory(j);
   for (size_t row = 0; row < n; row++) {
     const cli_item *item = &j->v.items[row];
     if (row && goes_on(item, item - 1)) continue;
     j->first[j->n] = row;
-    j->items[j->n++] = (kin_duplicate_item){item->is_file ? item->name : NULL, item->is_picture};
+    j->items[j->n++] = (kin_duplicate_item){.path = item->is_file ? item->name : NULL, .is_picture = item->is_picture};
   }
   j->first[j->n] = n;
-  for (size_t i = 0; j->vectors && i < j->n; i++) fill_vector(j, i);
-  return CLI_OK;
+  for (size_t i = 0; near && ok && i < j->n; i++) {
+    fill_vector(j, i);
+    ok = join_passages(j, i);
+  }
+  return ok ? CLI_OK : out_of_memory(j);
 }
 
 /* ------------------------------------------------------------------ searching */
@@ -131,7 +152,8 @@ static void release(duplicates_job *j) {
   cli_vectors_close(&j->v);
   cli_vectors_options_free(&j->input);
   kin_duplicates_free(&j->found);
-  free(j->first), free(j->items), free(j->vectors);
+  for (size_t i = 0; j->texts && i < j->n; i++) free(j->texts[i]);
+  free(j->first), free(j->items), free(j->texts), free(j->vectors);
 }
 
 static int run(const cli_command *command, int argc, char **argv) {
@@ -164,10 +186,11 @@ const cli_command cli_command_duplicates = {
     .usage = CLI_VECTORS_USAGE,
     .summary = "find copies of photos and documents, and the best of each",
     .details = "Find files of the same bytes, and photos that show the same picture: saved anew,\n"
-               "resized, brightened, turned, mirrored, or a part of another. Photos of a folder\n"
-               "(embedded now with --model) or of a store are compared with their nearest\n"
-               "neighbours by the vectors; their pixels decide. Of each group the best copy is\n"
-               "named first: most pixels, then bytes, then the oldest.\n"
+               "resized, brightened, turned, mirrored, or a part of another; or texts of nearly\n"
+               "the same words. Those of a folder (embedded now with --model) or of a store are\n"
+               "compared with their nearest neighbours by the vectors; pixels and words decide.\n"
+               "Of each group the best copy is named first: most pixels, then bytes, then the\n"
+               "oldest.\n"
                "--delete and --link show what they would do; --yes does it. Both files are read\n"
                "again before one goes: what changed since it was compared is left alone.\n"
                "Exit status 3 if some inputs couldn't be read or files were left alone.",

@@ -18,6 +18,7 @@ typedef struct duplicates_job {
   size_t n;
   size_t *first;             /* [n + 1]: where in v.items each begins */
   kin_duplicate_item *items; /* [n] */
+  char **texts;              /* [n] of documents of several passages, joined; else NULL */
   float *vectors;            /* [n][v.set.dim]; NULL: none */
   kin_duplicates found;
   size_t copies;     /* that aren't the best, nor links */

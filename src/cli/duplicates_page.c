@@ -7,7 +7,7 @@
 enum { MOST_GROUPS = 500, MOST_COPIES = 24 };
 
 /* The best one comes first. */
-static const char style[] = ".pictures li:first-child img{outline:3px solid var(--best);outline-offset:2px}\n"
+static const char style[] = ".pictures li:first-child img{outline:3px solid var(--best);outline-offset:-3px}\n"
                             ".pictures li:first-child .score,.texts li:first-child .score{color:var(--best);"
                             "font-weight:600}\n.score{display:block}.texts .score{display:inline}\n"
                             ".pictures img{object-fit:contain}\n";

@@ -39,8 +39,9 @@ static const char *path_of(const removing *r, const kin_copy *copy) {
 static bool is_wanted(const duplicates_job *j, const kin_copy *copy) {
   if (copy->kind == KIN_COPY_BYTES) return true;
   if (!j->delete) return false;
-  if (copy->kind == KIN_COPY_PICTURE) return true;
-  return j->edited && (copy->kind == KIN_COPY_MIRRORED || copy->kind == KIN_COPY_TURNED || copy->kind == KIN_COPY_PART);
+  if (copy->kind == KIN_COPY_PICTURE || copy->kind == KIN_COPY_TEXT) return *copy->sha256;
+  return j->edited && *copy->sha256 &&
+         (copy->kind == KIN_COPY_MIRRORED || copy->kind == KIN_COPY_TURNED || copy->kind == KIN_COPY_PART);
 }
 
 static void plan(removing *r) {

@@ -47,7 +47,7 @@ static const char *add(fixture *f, const char *name, bool is_picture) {
   assert_true(f->n < MOST);
   char *path = f->paths[f->n] = kin_format("%s/%s", f->folder, name);
   assert_non_null(path);
-  f->items[f->n] = (kin_duplicate_item){path, is_picture};
+  f->items[f->n] = (kin_duplicate_item){.path = path, .is_picture = is_picture};
   f->vectors[f->n][0] = 1, f->vectors[f->n][1] = (float)f->n * 1e-3f;
   f->n++;
   return path;
@@ -299,6 +299,71 @@ static void test_vectors(void **state) {
   kin_duplicates_free(&d);
 }
 
+/* Beyond `exhaustive` vectors, cells find the copies too: 200 of 3,000, each a little off. */
+static void test_cells(void **state) {
+  fixture *f = *state;
+  enum { N = 3000, COPIES = 200, DIM = 24 };
+  float *values = test_random_floats((size_t)N * DIM, 5);
+  uint64_t seed = 6;
+  for (size_t i = 0; i < COPIES; i++)
+    for (size_t d = 0; d < DIM; d++) values[(N - 1 - i) * DIM + d] = values[i * DIM + d] + 0.03f * test_random(&seed);
+  for (size_t d = 0; d < DIM; d++) values[1000 * DIM + d] = 0;
+  kin_duplicate_item *items = calloc(N, sizeof *items);
+  assert_non_null(items);
+  const kin_vector_set set = {values, N, DIM};
+  kin_duplicates found[2];
+  kin_error err;
+  for (size_t i = 0; i < 2; i++) {
+    const kin_duplicates_options options = {.exhaustive = i ? 1 : N};
+    test_assert_ok(kin_find_duplicates(f->context, items, N, &set, &options, &found[i], &err), &err);
+    assert_int_equal(found[i].n_groups, COPIES);
+    for (size_t g = 0; g < COPIES; g++)
+      check_group(&found[i], g, (size_t[]){g, N - 1 - g}, (kin_copy_kind[]){KIN_COPY_BEST, KIN_COPY_VECTOR}, 2);
+    kin_duplicates_free(&found[i]);
+  }
+  /* Far more of the same than a cell is to hold. */
+  for (size_t i = 0; i < (size_t)N * DIM; i++) values[i] = 1;
+  const kin_duplicates_options options = {.exhaustive = 1, .neighbours = 2};
+  test_assert_ok(kin_find_duplicates(f->context, items, N, &set, &options, &found[0], &err), &err);
+  assert_true(found[0].n_groups >= 1 && found[0].first[found[0].n_groups] == N);
+  kin_duplicates_free(&found[0]);
+  free(items), free(values);
+}
+
+static void add_words(fixture *f, const char *text) {
+  char name[16];
+  snprintf(name, sizeof name, "%zu", f->n);
+  add(f, name, false);
+  test_write_file(f->folder, name, name, strlen(name)); /* whose bytes differ: `text` is what it says */
+  f->items[f->n - 1].text = text;
+}
+
+static void test_texts(void **state) {
+  fixture *f = *state;
+  add_words(f,
+            "The road over the hills was white with snow, and nobody had gone along it since the morning. Far away a "
+            "dog barked; then all was still again.");
+  add_words(
+      f, "the ROAD over the hills was white with snow \xE2\x80\x94 and nobody had gone along it since the evening. Far "
+         "away a dog barked; then all was still again");
+  add_words(f, "Far away a dog barked; then all was still again. Snow!");
+  add_words(
+      f,
+      "White hills, a road in the snow, and nobody there since the morning; a dog barked far away, and all was still.");
+  add_words(f, "\xEB\x88\x88\xEC\x9D\xB4 \xEC\x99\x94\xEB\x8B\xA4");
+  add_words(f, "\xEB\x88\x88\xEC\x9D\xB4 \xEC\x99\x94\xEB\x8B\xA4!");
+  add_words(f, ""), add_words(f, " ");
+  kin_duplicates d = find(f, true);
+  assert_int_equal(d.n_groups, 2);
+  check_group(&d, 0, (size_t[]){0, 1, 2}, (kin_copy_kind[]){KIN_COPY_BEST, KIN_COPY_TEXT, KIN_COPY_PART}, 3);
+  check_group(&d, 1, (size_t[]){4, 5}, (kin_copy_kind[]){KIN_COPY_BEST, KIN_COPY_TEXT}, 2);
+  /* 28 words are 26 runs, of which one word changed is in three. */
+  assert_true(fabsf(d.copies[1].likeness - 23.0f / 29) < 1e-6f);
+  /* 8 of its 9 runs. */
+  assert_true(fabsf(d.copies[2].likeness - 8.0f / 9) < 1e-6f);
+  kin_duplicates_free(&d);
+}
+
 static void test_few(void **state) {
   fixture *f = *state;
   kin_duplicates d;
@@ -341,6 +406,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
   const struct CMUnitTest tests[] = {
       TEST(test_bytes_and_links), TEST(test_pictures), TEST(test_enlarged_part), TEST(test_bytes_among_pictures),
-      TEST(test_vectors),         TEST(test_few),      TEST(test_cancel)};
+      TEST(test_vectors),         TEST(test_cells),    TEST(test_texts),         TEST(test_few),
+      TEST(test_cancel)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
