@@ -12,7 +12,10 @@ char *test_temporary_folder(void) {
   char *path = kin_format("%s/kindred-test-XXXXXX", root && *root ? root : "/tmp");
   assert_non_null(path);
   assert_non_null(mkdtemp(path));
-  return path;
+  char *resolved = realpath(path, NULL);
+  assert_non_null(resolved);
+  free(path);
+  return resolved;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {

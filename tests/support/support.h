@@ -13,7 +13,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
-/* A new empty folder; release with test_remove_tree and free. */
+/* A new empty folder, without symbolic links in its path; release with test_remove_tree and free. */
 char *test_temporary_folder(void);
 void test_remove_tree(const char *path);
 void test_write_file(const char *folder, const char *name, const void *data, size_t size);
