@@ -270,6 +270,9 @@ static kin_status create_first(kin_store *store, const kin_store_encoder *e, kin
   char *name = kin_format("%s-000001", store->remote->address.index);
   kin_status status = name ? kin_remote_create(store, &c, name, true, err) : no_memory(store, err);
   free(name);
+  /* Another process may have made it, or this one, if the answer was lost. */
+  if (status == KIN_ERR_UNSUPPORTED && kin_remote_refresh(store, NULL) == KIN_OK && store->remote->collection.id)
+    return KIN_OK;
   return status == KIN_OK ? kin_remote_refresh(store, err) : status;
 }
 

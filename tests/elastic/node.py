@@ -117,6 +117,12 @@ class Node:
         except (OSError, ValueError):
             return False
 
+    def has(self, index):
+        try:
+            return bool(self.call("GET", f"{index}/_mapping"))
+        except OSError:
+            return False
+
     def kill(self):
         self.process.kill()
         self.process.wait()

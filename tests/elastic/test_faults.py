@@ -52,6 +52,21 @@ class Faults(CommandTest):
         self.assertEqual(self.index(self.store(server))["embedded"], 3)
         self.assertEqual((server.count("_bulk"), len(server.documents)), (2, 3))
 
+    def test_index_whose_making_was_not_answered(self):
+        server = self.serve()
+        exists = b'{"error": {"reason": "index [photos-000001] already exists"}}'
+
+        def on_request(method, path, before):
+            if method == "PUT" and before:
+                server.mapping = server.made
+                return 400, {}, exists
+            return "drop" if method == "PUT" else None
+        server.on_request = on_request
+        made = self.serve()
+        self.index(self.store(made))
+        server.made = made.mapping
+        self.assertEqual(self.index(self.store(server))["embedded"], 3)
+
     def test_documents_that_are_refused(self):
         server = self.serve()
         attempts = {}

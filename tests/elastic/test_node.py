@@ -165,6 +165,7 @@ class Given(ElasticTest):
         self.assertEqual(len(self.found("x", "-n", 50, "-w", "meta.n = 9 and meta.tags is null")), passages)
 
 
+@unittest.skipIf(SANITIZED, "takes long")
 class MoreThanAPage(ElasticTest):
     def test_all_is_read_and_copied(self):
         self.put_pictures(*[f"p/{i:04}.png" for i in range(510)])
@@ -185,13 +186,16 @@ class MoreThanAPage(ElasticTest):
         self.assertIn("only an index of Elasticsearch", self.run_kindred("index", "--rebuild", status=1).err)
 
 
+@unittest.skipIf(SANITIZED, "takes long")
 class Restarts(ElasticTest):
     def test_node_killed_while_indexing(self):
         self.put_pictures(*[f"p/{i:04}.png" for i in range(600)])
+        name = self.store.rsplit("/", 1)[1]
         arguments = [BIN, "index", "--json", "-m", self.clip, "--store", self.store, "p"]
         process = subprocess.Popen(arguments, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
-        time.sleep(0.3)
+        while process.poll() is None and not server.has(name):
+            time.sleep(0.01)
         server.kill()
         server.start()
         out, err = process.communicate(timeout=200)
@@ -200,10 +204,9 @@ class Restarts(ElasticTest):
             self.assertRegex(err.decode(), "lost|can't reach|HTTP 503")
         else:
             self.assertEqual(json.loads(out)["embedded"], 600)
-        result = self.index("p")
+        result = self.index("-m", self.clip, "p")
         self.assertEqual(result["embedded"] + result["unchanged"], 600)
         self.assertEqual(self.counts("p"), [0, 600, 0, 0])
-        name = self.store.rsplit("/", 1)[1]
         self.assertEqual(server.call("GET", f"{name}/_count")["count"], 600)
 
 
