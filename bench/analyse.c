@@ -1,6 +1,7 @@
 /* bench-analyse THREADS ANALYSIS FILE.npy NUMBER: seconds, and what was found (bench/analyse.py). */
 #include "kindred.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,18 @@ static kin_status detector(kin_context *context, const kin_vector_set *set, kin_
   return status;
 }
 
+static kin_status umap(kin_context *context, const kin_vector_set *set, size_t neighbours, char *said, size_t size,
+                       kin_error *err) {
+  float *map = calloc(set->n, 2 * sizeof *map);
+  const kin_umap_options options = {.metric = KIN_METRIC_EUCLIDEAN, .neighbours = neighbours};
+  kin_status status = kin_umap(context, set, &options, map, err);
+  float low = 0, high = 0;
+  for (size_t i = 0; i < set->n; i++) low = fminf(low, map[2 * i]), high = fmaxf(high, map[2 * i]);
+  snprintf(said, size, "%.0f wide", (double)(high - low));
+  free(map);
+  return status;
+}
+
 static kin_status run(kin_context *context, const char *what, const kin_vector_set *set, size_t number, char *said,
                       size_t size, kin_error *err) {
   if (strcmp(what, "neighbours") == 0) return neighbours(context, set, number, said, size, err);
@@ -67,6 +80,7 @@ static kin_status run(kin_context *context, const char *what, const kin_vector_s
   if (strcmp(what, "lof") == 0) return detector(context, set, KIN_DETECTOR_LOF, number, said, size, err);
   if (strcmp(what, "mahalanobis") == 0)
     return detector(context, set, KIN_DETECTOR_MAHALANOBIS, number, said, size, err);
+  if (strcmp(what, "umap") == 0) return umap(context, set, number, said, size, err);
   err->status = KIN_ERR_ARGUMENT;
   snprintf(err->message, sizeof err->message, "no analysis \"%s\"", what);
   return KIN_ERR_ARGUMENT;

@@ -6,7 +6,7 @@ found.
 
 A row is a function with @row: it yields the calls to compare, ours first, and they take turns. Ours are timed through
 bench-analyse, a program on the library; peers are optional. --scale 0.1 runs on a tenth of the vectors. Needs numpy;
-scikit-learn (and threadpoolctl) for the peers."""
+scikit-learn, umap-learn (and threadpoolctl) for the peers."""
 import argparse
 import os
 import pathlib
@@ -143,6 +143,31 @@ def mahalanobis(bench):
         return f"mean score {np.sqrt(LedoitWolf().fit(values).mahalanobis(values)).mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
+
+
+@row
+def umap(bench):
+    n = bench.count(50000)
+    path, x = bench.vectors(n)
+    yield f"UMAP of {n} x 512", "kindred", lambda: bench.ours("umap", path, 15)
+
+    def umap_learn():
+        import numba
+        import umap as peer
+        numba.set_num_threads(bench.options.threads)
+        places = peer.UMAP(n_jobs=bench.options.threads).fit_transform(x)
+        return f"{np.ptp(places[:, 0]):.0f} wide"
+
+    def warm():
+        """Compile first: numba does it once a process."""
+        import umap as peer
+        peer.UMAP(n_epochs=2).fit_transform(x[:5000, :8])
+
+    def timed():
+        warm()
+        return bench.peer(umap_learn)
+
+    yield "", "umap-learn", timed
 
 
 def main():

@@ -57,32 +57,22 @@ static inline float clip(float v) {
   return v > 4 ? 4 : v < -4 ? -4 : v;
 }
 
-/* Draw (x, y) to (tx, ty). */
-static void pull(const moving *m, float *x, float *y, float tx, float ty) {
-  const float dx = *x - tx, dy = *y - ty, squared = dx * dx + dy * dy;
-  if (!(squared > 1e-30f)) return;
-  const float s[LANES] = {squared, 1, 1, 1, 1, 1, 1, 1};
-  float p[LANES];
-  power(s, m->b, p);
-  const float factor = -2 * m->a * m->b * p[0] / (squared * (m->a * p[0] + 1));
-  *x += m->alpha * clip(factor * dx), *y += m->alpha * clip(factor * dy);
-}
-
-/* Push (x, y) away from PUSHES others. */
-static void push(const moving *m, float *x, float *y, kin_random *random) {
-  float dx[LANES] = {0}, dy[LANES] = {0}, s[LANES], p[LANES];
-  for (int i = 0; i < PUSHES; i++) {
-    const size_t other = (size_t)((kin_random_next(random) >> 32) * m->n >> 32);
-    dx[i] = *x - m->points[2 * other], dy[i] = *y - m->points[2 * other + 1];
+/* Draw (x, y) to `other`, as its neighbour and as that one's, and push it away from PUSHES others. */
+static void step(const moving *m, float *x, float *y, const float *other, kin_random *random) {
+  float dx[LANES] = {*x - other[0]}, dy[LANES] = {*y - other[1]}, s[LANES], p[LANES];
+  for (int i = 1; i <= PUSHES; i++) {
+    const float *drawn = m->points + 2 * (size_t)((kin_random_next(random) >> 32) * m->n >> 32);
+    dx[i] = *x - drawn[0], dy[i] = *y - drawn[1];
   }
   for (int i = 0; i < LANES; i++) s[i] = dx[i] * dx[i] + dy[i] * dy[i] + 1e-12f;
   power(s, m->b, p);
+  const float pull = -2 * m->a * m->b * p[0] / (s[0] * (m->a * p[0] + 1));
+  float sum_x = 2 * clip(pull * dx[0]), sum_y = 2 * clip(pull * dy[0]);
   for (int i = 0; i < LANES; i++) {
     const float factor = 2 * m->b / ((0.001f + s[i]) * (m->a * p[i] + 1));
     dx[i] = clip(factor * dx[i]), dy[i] = clip(factor * dy[i]);
   }
-  float sum_x = 0, sum_y = 0;
-  for (int i = 0; i < PUSHES; i++) sum_x += dx[i], sum_y += dy[i];
+  for (int i = 1; i <= PUSHES; i++) sum_x += dx[i], sum_y += dy[i];
   *x += m->alpha * sum_x, *y += m->alpha * sum_y;
 }
 
@@ -95,10 +85,7 @@ static void move_point(const moving *m, size_t i) {
   for (size_t e = first + pairs * m->pass / PASSES; e < first + pairs * (m->pass + 1) / PASSES; e++) {
     const float rate = m->rate[e];
     if ((uint32_t)((float)(m->epoch + 1) * rate) == (uint32_t)((float)m->epoch * rate)) continue;
-    const float *other = m->points + 2 * (size_t)set->other[e];
-    pull(m, &x, &y, other[0], other[1]); /* as this point's neighbour, */
-    push(m, &x, &y, &random);
-    pull(m, &x, &y, other[0], other[1]); /* and as the neighbour of that one */
+    step(m, &x, &y, m->points + 2 * (size_t)set->other[e], &random);
   }
   m->moved[2 * i] = x, m->moved[2 * i + 1] = y;
 }
