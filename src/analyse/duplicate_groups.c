@@ -108,9 +108,25 @@ static size_t choose_best(grouping *g, const size_t *members, size_t n) {
   return best;
 }
 
+/* What is mirrored or turned is only recognised whole, so it may be unlike a best one that shows more, a frame say:
+ * then what is a copy of the best one vouches for it. */
+static void vouch(grouping *g, const size_t *members, size_t n, size_t best) {
+  for (size_t i = 0; i < n; i++) {
+    if (i == best || g->relations[i].related) continue;
+    for (size_t j = 0; j < n && !g->relations[i].related; j++) {
+      const kin_dup_relation *own = &g->relations[j];
+      if (!own->related || own->has_more || (own->kind != KIN_COPY_PICTURE && own->kind != KIN_COPY_PART)) continue;
+      const kin_dup_relation relation = kin_dup_relate(g->s, members[i], members[j]);
+      if (relation.related && (relation.kind == KIN_COPY_MIRRORED || relation.kind == KIN_COPY_TURNED))
+        g->relations[i] = relation;
+    }
+  }
+}
+
 /* Make a group of the best of members[*n] and its copies; those that are none stay. */
 static bool take_group(grouping *g, size_t *members, size_t *n) {
   const size_t best = choose_best(g, members, *n), kept = best_of_bytes(g->s, members[best]), begin = g->copies;
+  vouch(g, members, *n, best);
   bool ok =
       add_file(g, kept, kept, KIN_COPY_BEST, NULL) && add_same_bytes(g, members[best], kept, KIN_COPY_BYTES, NULL);
   size_t left = 0, gained = 0;

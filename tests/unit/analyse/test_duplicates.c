@@ -238,6 +238,36 @@ static void test_enlarged_part(void **state) {
   kin_duplicates_free(&d);
 }
 
+/* The best has a frame, which what is mirrored lacks: a copy without one vouches for it. */
+static void test_frame(void **state) {
+  fixture *f = *state;
+  kin_image image, framed;
+  kin_error err;
+  char *path = test_source_path("tests/data/photos/moose.jpg");
+  test_assert_ok(kin_image_decode_file(path, 0, &image, &err), &err);
+  free(path);
+  const uint32_t frame = image.width / 16;
+  framed = (kin_image){image.width + 2 * frame, image.height + 2 * frame, NULL};
+  const size_t bytes = (size_t)framed.width * framed.height * 3;
+  framed.rgb = malloc(bytes);
+  assert_non_null(framed.rgb);
+  memset(framed.rgb, 255, bytes);
+  for (uint32_t y = 0; y < image.height; y++)
+    memcpy(framed.rgb + ((size_t)(y + frame) * framed.width + frame) * 3, image.rgb + (size_t)y * image.width * 3,
+           (size_t)image.width * 3);
+  save(f, "x", "0-framed", framed, 90);
+  save(f, "x", "1-mirrored", moved(&image, true), 90);
+  save(f, "x", "2-turned", moved(&image, false), 90);
+  save(f, "x", "3", window_of(&image, 0, 0, image.width, image.height), 30);
+  kin_image_free(&image);
+  kin_duplicates d = find(f, true);
+  assert_int_equal(d.n_groups, 1);
+  assert_int_equal(d.first[1], 4);
+  static const kin_copy_kind kinds[] = {KIN_COPY_BEST, KIN_COPY_MIRRORED, KIN_COPY_TURNED, KIN_COPY_PART};
+  for (size_t i = 0; i < 4; i++) assert_int_equal(d.copies[i].kind, kinds[d.copies[i].item]);
+  kin_duplicates_free(&d);
+}
+
 /* Copies in bytes of a near copy come along; one that can't be decoded is found by its bytes alone. */
 static void test_bytes_among_pictures(void **state) {
   fixture *f = *state;
@@ -404,9 +434,15 @@ static void test_cancel(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
-  const struct CMUnitTest tests[] = {
-      TEST(test_bytes_and_links), TEST(test_pictures), TEST(test_enlarged_part), TEST(test_bytes_among_pictures),
-      TEST(test_vectors),         TEST(test_cells),    TEST(test_texts),         TEST(test_few),
-      TEST(test_cancel)};
+  const struct CMUnitTest tests[] = {TEST(test_bytes_and_links),
+                                     TEST(test_pictures),
+                                     TEST(test_enlarged_part),
+                                     TEST(test_frame),
+                                     TEST(test_bytes_among_pictures),
+                                     TEST(test_vectors),
+                                     TEST(test_cells),
+                                     TEST(test_texts),
+                                     TEST(test_few),
+                                     TEST(test_cancel)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
