@@ -46,7 +46,8 @@ static void colour_of(double share, double out[3]) {
     out[c] = stops[below][c] + (at - (double)below) * (stops[below + 1][c] - stops[below][c]);
 }
 
-/* Usual places stay as they are; what the model doesn't see is greyed. The scale ends at twice the detector's limit. */
+/* Places at half the detector's limit or below stay as they are, red is one and a half of it; what the model doesn't
+ * see is greyed. */
 static void paint(kin_image *image, const seen_part *seen, const double *scores, size_t grid, double limit) {
   for (uint32_t y = 0; y < image->height; y++)
     for (uint32_t x = 0; x < image->width; x++) {
@@ -56,10 +57,10 @@ static void paint(kin_image *image, const seen_part *seen, const double *scores,
       if (column < 0 || column >= 1 || row < 0 || row >= 1) {
         colour[0] = colour[1] = colour[2] = 128;
       } else {
-        const double share =
-            limit > 0 ? score_at(scores, grid, column * (double)grid, row * (double)grid) / (2 * limit) : 0;
+        const double score = score_at(scores, grid, column * (double)grid, row * (double)grid);
+        const double share = limit > 0 ? score / limit - 0.5 : 0;
         colour_of(share, colour);
-        weight = fmin(0.65, 1.3 * fmax(0, share));
+        weight = fmin(0.65, 2 * fmax(0, share));
       }
       for (size_t c = 0; c < 3; c++) pixel[c] = (uint8_t)lround(pixel[c] * (1 - weight) + colour[c] * weight);
     }
