@@ -166,8 +166,8 @@ static size_t cut_of(const char *text, size_t limit) {
 static kin_status check(const kin_lines *lines, const kin_line *line, kin_error *err) {
   if (kin_utf8_check(line->text, line->size) < line->size) return fail_encoding(lines, line->number, err);
   if (memchr(line->text, '\0', line->size))
-    return kin_fail(err, KIN_ERR_FORMAT, "%s:%llu: holds a NUL byte, so it is no text", lines->path,
-                    (unsigned long long)line->number);
+    return kin_fail(err, KIN_ERR_FORMAT, "%s:%llu: holds a NUL byte, so it is no text (UTF-16 needs a byte order mark)",
+                    lines->path, (unsigned long long)line->number);
   return KIN_OK;
 }
 
