@@ -1041,9 +1041,9 @@ typedef struct kin_duplicates_options {
 /* Which of n items are copies of one another: files of the same bytes, and, with their vectors in `set` (NULL:
  * without, then same bytes alone are found), pictures that show the same pixels and texts of the same words. The
  * nearest neighbours by the vectors, of pictures their mean taken out, are candidates; the pictures and texts
- * themselves decide. Every copy in a group was compared with the best one, or, if mirrored or turned, with a copy of
- * it: that with the most pixels, then bytes, then the oldest, then the first; but what is a part of another picture
- * is never the best. Empty files have no copies. Memory beside that of kin_nearest: 3 KB a picture, 24 bytes for each
+ * themselves decide. The best of a group has the most pixels, then bytes, then is the oldest, then the first; but
+ * what is a part of another is never the best. Every copy was compared with it, or, if mirrored or turned, perhaps
+ * with a copy of it. Empty files have no copies. Memory beside that of kin_nearest: 3 KB a picture, 24 bytes for each
  * neighbour. `options` may be NULL. KIN_ERR_ARGUMENT: `set` has not n vectors. */
 KIN_API kin_status kin_find_duplicates(kin_context *context, const kin_duplicate_item *items, size_t n,
                                        const kin_vector_set *set, const kin_duplicates_options *options,
