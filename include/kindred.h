@@ -432,7 +432,7 @@ KIN_API kin_status kin_store_check_text_model(kin_store *store, const kin_model 
 /* Zero members take the default. */
 typedef struct kin_optimize_options {
   /* Which approximate index to make: a factory string of FAISS, "HNSW32", "IVF1024,Flat", "IVF4096,PQ64", ...; "Flat"
-   * or "off": none, and what there is goes; NULL or "auto": by the number of vectors, none below 200,000. */
+   * or "off": none, and what there is goes; NULL or "auto": HNSW32 from 200,000 vectors on. */
   const char *ann;
   /* "training", then "adding", `done` of `total` steps; false: stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total);

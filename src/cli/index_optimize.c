@@ -127,7 +127,7 @@ const cli_command cli_command_index_optimize = {
                "without looking at all. Searches use it from then on, unless --ann off is given;\n"
                "what is indexed later is found at once, and what goes isn't found any more. Make\n"
                "it again when much has changed. 'auto' makes none below 200,000 vectors, then\n"
-               "HNSW32, and from 2,000,000 on IVF8192,SQ8. Ctrl-C keeps the index that there was.\n"
+               "HNSW32. Ctrl-C keeps the index that there was.\n"
                "A folder that is called optimize is indexed as ./optimize.",
     .examples = "  kindred index optimize\n"
                 "  kindred index optimize --ann HNSW32\n"
