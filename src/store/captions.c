@@ -82,7 +82,7 @@ static kin_status set_captions(kin_store *store, const kin_captioned *items, siz
     int64_t id = 0;
     char *text = NULL;
     status = kin_store_find_item(store, items[i].path, &id, err);
-    if (status == KIN_ERR_NOT_FOUND || status == KIN_ERR_IO) { /* its folder isn't there either */
+    if (status == KIN_ERR_NOT_FOUND || (status == KIN_ERR_IO && !store->remote)) { /* its folder isn't there either */
       status = KIN_OK;
       continue;
     }

@@ -28,6 +28,11 @@ static kin_status start(kin_update *u, kin_error *err) {
   return kin_remote_make_visible(u->store, err);
 }
 
+static void end(kin_update *u) {
+  kin_elastic_set_alive(u->store->remote->client, NULL, NULL);
+  kin_remote_clear(&u->store->remote->run);
+}
+
 /* ------------------------------------------------------------------- reading */
 
 static const char *text_of(const json_t *source, const char *key) {
@@ -429,6 +434,7 @@ static kin_status commit(kin_update *u, kin_error *err) {
 }
 
 const kin_catalogue kin_remote_catalogue = {.start = start,
+                                            .end = end,
                                             .find = find,
                                             .find_contents = find_contents,
                                             .find_twin = find_twin,

@@ -400,6 +400,7 @@ kin_status kin_remote_find_item(kin_store *store, const char *path, int64_t *out
   if (store->remote->foreign) return find_foreign(store, path, out, err);
   char *absolute = NULL;
   kin_status status = kin_store_item_path(path, &absolute, err);
+  if (status == KIN_ERR_IO) status = kin_fail(err, KIN_ERR_NOT_FOUND, "%s: isn't in the store %s", path, store->path);
   if (status == KIN_OK) status = find_own(store, absolute, out, err);
   free(absolute);
   return status;

@@ -78,7 +78,7 @@ static kin_status find_item(metadata_file *m, const char *path, int64_t *out, ki
   *out = 0;
   if (!whole) return kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", path);
   kin_status status = *path ? kin_store_find_item(m->store, whole, out, err) : fail_record(m, "an empty path", err);
-  if (status == KIN_ERR_NOT_FOUND || status == KIN_ERR_IO) { /* its folder isn't there either */
+  if (status == KIN_ERR_NOT_FOUND || (status == KIN_ERR_IO && !m->store->remote)) { /* its folder isn't there either */
     m->report.unknown++;
     status = KIN_OK;
   } else if (status == KIN_OK) {

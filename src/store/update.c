@@ -249,6 +249,7 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
     if (status == KIN_OK) status = committed;
     if (status == KIN_OK) status = kin_update_report(&u, err);
   }
+  if (u.catalogue->end) u.catalogue->end(&u);
   kin_update_free(&u);
   if (out) *out = u.progress;
   return status;

@@ -86,6 +86,7 @@ enum { KIN_PASSAGES = 64 };
 struct kin_catalogue {
   /* A run begins: no file is seen yet. */
   kin_status (*start)(kin_update *u, kin_error *err);
+  void (*end)(kin_update *u); /* it is over, also after start failed; may be NULL */
   /* Fill in what is known of each path: item, known_sha256, indexed, seen, described, the sidecar's size and mtime, and
    * `same`: size and mtime are as known. */
   kin_status (*find)(kin_update *u, kin_candidate *files, size_t n, kin_error *err);

@@ -79,6 +79,9 @@ class FakeElastic:
             return 404, {"error": {"reason": "no such index"}, "status": 404}
         if call == "_mapping":
             return 200, {"photos-000001": {"mappings": self.mapping}}
+        if "/_doc/" in path:
+            found = self.get(call)
+            return (200 if found["found"] else 404), found
         if call == "_refresh":
             return 200, {"_shards": {}}
         if call == "_count":

@@ -52,6 +52,14 @@ class Faults(CommandTest):
         self.assertEqual(self.index(self.store(server))["embedded"], 3)
         self.assertEqual((server.count("_bulk"), len(server.documents)), (2, 3))
 
+    def test_busy_when_the_run_is_over(self):
+        server = self.serve()
+        self.put("c.csv", "path,caption\np/a.png,a red lorry\n")
+        server.on_request = lambda method, path, before: (503, {}, BUSY) if "_bulk" in path and before == 1 else None
+        self.assertEqual(self.index(self.store(server), "--captions", "c.csv")["captions"], 1)
+        self.assertEqual([d["caption_given"] for d in server.documents.values() if "caption_given" in d],
+                         ["a red lorry"])
+
     def test_index_whose_making_was_not_answered(self):
         server = self.serve()
         exists = b'{"error": {"reason": "index [photos-000001] already exists"}}'
