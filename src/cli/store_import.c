@@ -2,7 +2,10 @@
 #include "cli/store.h"
 #include "embed/path_json.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 typedef struct import_options {
   cli_common common;
@@ -39,10 +42,18 @@ static int import(const import_options *o, const char *path) {
   kin_store *store = NULL;
   kin_import_report r;
   kin_error err;
+  const bool exists = access(o->store, F_OK) == 0;
+  if (access(path, R_OK) != 0) { /* before a store is made for nothing */
+    cli_error("can't read %s: %s", path, strerror(errno));
+    return CLI_FAILED;
+  }
   int status = cli_open_context(&o->common, &session);
+  if (status == CLI_OK && o->common.model && !exists)
+    status = cli_open_model(o->common.model, o->common.pooling, &session);
   if (status == CLI_OK && kin_store_open(session.context, o->store, KIN_STORE_WRITE, &store, &err) != KIN_OK)
     status = cli_failed(&err);
-  if (status == CLI_OK && o->common.model) status = cli_open_model_of(store, o->common.model, &o->common, &session);
+  if (status == CLI_OK && o->common.model && exists)
+    status = cli_open_model_of(store, o->common.model, &o->common, &session);
   if (status == CLI_OK) {
     const kin_import_options options = {
         .path = path, .paths = o->paths, .model = session.model, .new_ids = o->new_ids, .on_progress = on_progress};

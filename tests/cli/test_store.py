@@ -165,6 +165,9 @@ class Transfer(Store):
         self.assertIn("a.jsonl: has vectors of 2 floats, but", error)
         error = self.run_kindred("store", "import", "a.jsonl", "-m", self.clip, "-s", "new.db", status=1).err
         self.assertIn("makes 32", error)
+        for args in (["none.jsonl"], ["a.jsonl", "-m", "no/model"]):
+            self.run_kindred("store", "import", *args, "-s", "other.db", status=1)
+        self.assertEqual([name for name in self.files() if name.startswith("other.db")], [])
         self.assertIn("give one file", self.run_kindred("store", "import", status=2).err)
         self.assertIn("given as -o", self.run_kindred("store", "export", "x.npy", status=2).err)
         self.assertIn("the ending must be", self.run_kindred("store", "export", "-o", "x.csv", status=1).err)
