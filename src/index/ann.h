@@ -22,6 +22,8 @@ const char *kin_ann_choose(uint64_t rows);
 /* Read and check the head beside the vector file at `vectors_path`, without the index behind it. KIN_ERR_NOT_FOUND,
  * KIN_ERR_FORMAT (damaged), KIN_ERR_UNSUPPORTED (another version), KIN_ERR_MISMATCH (of other vectors). */
 kin_status kin_ann_read_head(const char *vectors_path, const kin_vectors_key *key, kin_ann_head *out, kin_error *err);
+/* Check the whole file, for `file` (which need not be mapped), without FAISS. The errors above and below. */
+kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, kin_error *err);
 /* Open the index for `file`, which must be mapped and hold its rows. The errors above, KIN_ERR_MISMATCH also for
  * another history of the rows, and those of kin_faiss_read. */
 kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, kin_ann **out,

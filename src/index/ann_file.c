@@ -136,23 +136,41 @@ static kin_status check_file(const char *path, const kin_map *map, const kin_vec
   return KIN_OK;
 }
 
+/* Map the file and check it; to be unmapped when that went well. */
+static kin_status map_checked(const char *path, const kin_vectors *file, const kin_vectors_key *key, kin_map *map,
+                              file_head *h, kin_error *err) {
+  kin_status status;
+  int fd = open_file(path, &status, err); /* for its message, and so that no file is no other error */
+  if (fd < 0) return status;
+  close(fd);
+  status = kin_map_open(path, map, err);
+  if (status != KIN_OK) return status;
+  status = check_file(path, map, file, key, h, err);
+  if (status != KIN_OK) kin_map_close(map);
+  return status;
+}
+
+kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, kin_error *err) {
+  kin_map map;
+  file_head h;
+  char *path = kin_ann_path(kin_vectors_path(file));
+  if (!path) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", kin_vectors_path(file));
+  kin_status status = map_checked(path, file, key, &map, &h, err);
+  if (status == KIN_OK) kin_map_close(&map);
+  free(path);
+  return status;
+}
+
 kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vectors_key *key,
                         const kin_faiss_rows *rows, kin_ann_head *head, kin_faiss **out, kin_error *err) {
   kin_map map;
   file_head h;
   *out = NULL;
-  kin_status status;
-  int fd = open_file(path, &status, err); /* for its message, and so that no file is no other error */
-  if (fd < 0) return status;
-  close(fd);
-  status = kin_map_open(path, &map, err);
+  kin_status status = map_checked(path, file, key, &map, &h, err);
   if (status != KIN_OK) return status;
-  status = check_file(path, &map, file, key, &h, err);
-  if (status == KIN_OK) {
-    *head = (kin_ann_head){.rows = h.rows, .bytes = map.size};
-    memcpy(head->factory, h.factory, sizeof head->factory);
-    status = kin_faiss_read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
-  }
+  *head = (kin_ann_head){.rows = h.rows, .bytes = map.size};
+  memcpy(head->factory, h.factory, sizeof head->factory);
+  status = kin_faiss_read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
   kin_map_close(&map);
   if (status != KIN_OK || kin_faiss_count(*out) == h.rows) return status;
   kin_faiss_free(*out);

@@ -1,5 +1,6 @@
 /* kin_store_check: what is wrong with a store, each problem with its file and what to do about it; and doing it. */
 #include "elastic/elastic.h"
+#include "index/ann.h"
 #include "index/codes.h"
 #include "store/store.h"
 
@@ -294,6 +295,19 @@ static kin_status check_codes(check *c, const kin_collection *k, const kin_vecto
   return absorb(c, KIN_OK, NULL, k->vectors_path, err);
 }
 
+/* An approximate index that can't be used; none is no problem. */
+static kin_status check_ann(check *c, const kin_collection *k, const kin_vectors_key *key, const kin_vectors *file,
+                            kin_error *err) {
+  kin_error reason;
+  kin_status status = kin_ann_check(file, key, &reason);
+  if (status == KIN_ERR_FORMAT || status == KIN_ERR_MISMATCH || status == KIN_ERR_UNSUPPORTED)
+    tell(c, k->vectors_path, false, "make it again with kindred index optimize, or remove it with --ann off",
+         "its approximate index isn't used: %s", reason.message);
+  else if (status != KIN_ERR_NOT_FOUND)
+    return absorb(c, status, &reason, k->vectors_path, err);
+  return KIN_OK;
+}
+
 static kin_status check_collection(check *c, const kin_collection *k, kin_error *err) {
   kin_vectors_key key = kin_store_vectors_key(c->store, k);
   kin_vectors *file = NULL;
@@ -307,6 +321,7 @@ static kin_status check_collection(check *c, const kin_collection *k, kin_error 
     status = absorb(c, status, &reason, c->store->path, err);
   }
   if (status == KIN_OK && whole) status = check_codes(c, k, &key, file, err);
+  if (status == KIN_OK && whole) status = check_ann(c, k, &key, file, err);
   kin_vectors_close(file);
   return status;
 }

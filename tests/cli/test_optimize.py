@@ -71,6 +71,19 @@ class Optimize(CommandTest):
         self.assertEqual((self.folder / "kindred.db.vectors.ann").read_bytes(), before)
         self.assertFalse((self.folder / "none.db").exists())
 
+    def test_store_check_names_a_damaged_index(self):
+        self.assertTrue(json.loads(self.run_kindred("store", "check", "--json").out)["ok"])
+        path = self.folder / "kindred.db.vectors.ann"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        found = json.loads(self.run_kindred("store", "check", "--json", status=1).out)
+        problem, = found["problems"]
+        self.assertIn("wrong checksum", problem["problem"])
+        self.assertEqual(len(self.results("cat")), 10)
+        self.run_kindred("index", "optimize", "--ann", "off")
+        self.assertTrue(json.loads(self.run_kindred("store", "check", "--json").out)["ok"])
+
     def test_few_vectors_are_searched_exactly(self):
         self.assertIn("searched exactly", self.run_kindred("index", "optimize").out)
         self.assertIsNone(self.ann())
