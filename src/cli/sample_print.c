@@ -117,7 +117,7 @@ int sample_write_page(const sample_job *j, cli_page *page) {
     if (j->uniqueness)
       snprintf(note, sizeof note, "%.4f", j->scores[item]);
     else
-      snprintf(note, sizeof note, "for %zu", j->stands_for[i]);
+      snprintf(note, sizeof note, "stands for %zu", j->stands_for[i]);
     cli_put_item(out, &j->v.items[item], note);
     cli_progress_update((cli_progress){.done = i + 1, .total = j->shown, .worked = i + 1});
   }
