@@ -7,11 +7,12 @@ from support import CommandTest, main, make_bert
 
 
 class BenchRecall(CommandTest):
-    def bench(self, *args, **options):
+    def bench(self, *args, status=0):
         env = {"TMPDIR": str(self.folder)}
-        result = self.run_kindred("bench", "recall", "--rounds", "1", *args, env=env, **options)
+        result = self.run_kindred("bench", "recall", "--rounds", "1", *args, env=env, status=None)
         if "no FAISS" in result.err:
             self.skipTest("this build has no FAISS")
+        self.assertEqual(result.returncode, status, result.err)
         self.assertFalse([name for name in self.files() if name.startswith("kindred-bench")])
         return result
 
