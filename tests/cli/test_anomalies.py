@@ -88,7 +88,8 @@ class Anomalies(CommandTest):
     def watch(self, *args):
         """Start watching; ends with the test."""
         process = subprocess.Popen([BIN, "anomalies", "score", "d.kin", "--watch", "in", "--model", self.clip, *args],
-                                   cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+                                   cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                   bufsize=0)  # next_line waits for the pipe: nothing may lie in a buffer
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
