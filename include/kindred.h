@@ -1187,9 +1187,9 @@ typedef enum kin_detector_method {
   KIN_DETECTOR_KNN,         /* distance to the k-th nearest */
   KIN_DETECTOR_LOF,         /* local outlier factor of the k nearest, as scikit-learn's LocalOutlierFactor: near 1 where
                              * a vector lies as densely as its neighbours do */
-  KIN_DETECTOR_PATCHES      /* of pictures by KIN_POOLING_PATCHES: the distance of each patch to the nearest of a bank of
-                             * usual ones, a tenth of the reference's (1,000 to 10,000) picked by greedy k-centre; the
-                             * mean of the furthest hundredth of a picture's, at least one, is its score */
+  KIN_DETECTOR_PATCHES /* of pictures by KIN_POOLING_PATCHES: the distance of each patch to the nearest of a bank of
+                        * usual ones, a tenth of the reference's (1,000 to 10,000) picked by greedy k-centre; the
+                        * mean of the furthest hundredth of a picture's, at least one, is its score */
 } kin_detector_method;
 
 /* "mean", "mahalanobis", "clusters", "knn", "lof" or "patches"; KIN_ERR_ARGUMENT for another name. */

@@ -1,6 +1,6 @@
 /* DINOv2 in transformers' layout (Dinov2Model, Dinov2WithRegistersModel). The vector is the class token after the
- * last layer norm, the mean of the patch tokens, both, or all patch tokens; with our own key "output_layer": N in config.json they are
- * taken as block N (counted from 0) leaves them. */
+ * last layer norm, the mean of the patch tokens, both, or all patch tokens; with our own key "output_layer": N in
+ * config.json they are taken as block N (counted from 0) leaves them. */
 #include "model/tower.h"
 #include "model/vision_transformer.h"
 
