@@ -81,6 +81,19 @@ void test_assert_ok(kin_status status, const kin_error *err) {
   if (status != KIN_OK) fail_msg("%s: %s", kin_status_name(status), err->message);
 }
 
+kin_context *test_open_context(unsigned threads, kin_isa isa) {
+  kin_error err;
+  kin_context *context;
+  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err), &err);
+  return context;
+}
+
+kin_context *test_open_context_if_usable(unsigned threads, kin_isa isa) {
+  kin_context *context;
+  const kin_context_options options = {.threads = threads, .isa = isa};
+  return kin_context_open(&options, &context, NULL) == KIN_OK ? context : NULL;
+}
+
 float test_random(uint64_t *state) {
   *state = *state * 6364136223846793005u + 1442695040888963407u;
   return (float)(int32_t)(*state >> 32) / 2147483648.0f;

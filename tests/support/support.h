@@ -30,6 +30,11 @@ void test_assert_error(kin_status status, kin_status expected, const kin_error *
 /* Assert KIN_OK, printing the message otherwise. */
 void test_assert_ok(kin_status status, const kin_error *err);
 
+/* A context; release with kin_context_close. */
+kin_context *test_open_context(unsigned threads, kin_isa isa);
+/* The same, or NULL where it can't be opened: this CPU may lack `isa`. */
+kin_context *test_open_context_if_usable(unsigned threads, kin_isa isa);
+
 /* The next of a sequence in [-1, 1) that is the same everywhere; *state is its seed at first. */
 float test_random(uint64_t *state);
 /* n of them; release with free. */

@@ -9,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static kin_context *open_context(unsigned threads) {
-  kin_error err;
-  kin_context *context;
-  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads}, &context, &err), &err);
-  return context;
-}
-
 /* ------------------------------------------------------------- references */
 
 static const char *const names[] = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"};
@@ -158,7 +151,7 @@ static void test_scikit_learn(void **state) {
   char *path = test_source_path("tests/data/refs/classify.json");
   json_t *root, *json;
   test_assert_ok(kin_json_load(path, 1 << 20, &root, &err), &err);
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   const char *name;
   assert_int_equal(json_object_size(root), 4);
   json_object_foreach(root, name, json) {
@@ -214,7 +207,7 @@ static void test_same_bits(void **state) {
   kin_classifier *first = NULL, *other;
   const unsigned threads[] = {1, 3};
   for (size_t i = 0; i < 2; i++) {
-    kin_context *context = open_context(threads[i]);
+    kin_context *context = test_open_context(threads[i], KIN_ISA_AUTO);
     /* c is chosen too */
     test_assert_ok(kin_classifier_fit(context, &set, &(kin_classifier_options){.tolerance = 1e-4}, &other, &err), &err);
     kin_context_close(context);
@@ -240,7 +233,7 @@ static void test_choice(void **state) {
   uint32_t *labels, folds[MANY], predicted[MANY];
   const char **classes;
   const kin_labelled_set set = make_set(&values, &labels, &classes);
-  kin_context *context = open_context(0);
+  kin_context *context = test_open_context(0, KIN_ISA_AUTO);
   kin_validation chosen, best = {0};
   test_assert_ok(kin_stratified_folds(labels, MANY, 3, 7, folds, &err), &err);
   kin_classifier_options o = {.tolerance = 1e-4};
@@ -284,7 +277,7 @@ static const char *const animals[] = {"cat", "dog", "고양이"};
 static void test_nothing_to_learn(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   /* All the same: the shares of the classes. */
   const float same[] = {1, 2, 1, 2, 1, 2, 1, 2}, one[] = {1, 0, 0, 1};
   const kin_labelled_set set = {{same, 4, 2}, (const uint32_t[]){0, 1, 1, 1}, animals, 2};
@@ -309,7 +302,7 @@ static void test_nothing_to_learn(void **state) {
 static void test_bad_input(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   const kin_status argument = KIN_ERR_ARGUMENT;
   const float values[] = {1, 0, 0, 1, 1, 1, NAN, 0};
   const uint32_t labels[] = {0, 1, 0, 1}, far[] = {0, 7, 0}, same[] = {0, 0, 0};
@@ -356,7 +349,7 @@ static void test_bad_input(void **state) {
 static void test_lonely_class(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   const float values[] = {1, 0, 2, 0, 3, 0.1f, 0, 1, 0, 2, 0.1f, 3, -1, -1};
   const uint32_t labels[] = {0, 0, 0, 1, 1, 1, 2}, folds[] = {0, 1, 2, 0, 1, 2, 0};
   uint32_t predicted[7];
@@ -413,7 +406,7 @@ static void check_damage(const char *folder, const char *path) {
 static void test_files(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   const float values[] = {1, 0, 2, 0.5f, 0, 1, 0.5f, 3, -1, -1, -2, -1};
   const kin_labelled_set set = {{values, 6, 2}, (const uint32_t[]){0, 0, 1, 1, 2, 2}, animals, 3};
   char *folder = test_temporary_folder(), *path = kin_format("%s/a.kin", folder), *missing;

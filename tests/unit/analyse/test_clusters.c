@@ -6,13 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static kin_context *open_context(unsigned threads, kin_isa isa) {
-  kin_error err;
-  kin_context *context;
-  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err), &err);
-  return context;
-}
-
 /* ------------------------------------------------------------- references */
 
 static float *read_vectors(const json_t *json, kin_vector_set *set) {
@@ -131,7 +124,7 @@ static void test_scikit_learn(void **state) {
   char *path = test_source_path("tests/data/refs/clusters.json");
   json_t *root, *json, *run;
   test_assert_ok(kin_json_load(path, 1 << 20, &root, &err), &err);
-  kin_context *context = open_context(0, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(0, KIN_ISA_AUTO);
   const char *name, *linkage;
   size_t i;
   assert_int_equal(json_object_size(root), 3);
@@ -178,7 +171,7 @@ static void test_same_bits(void **state) {
     uint32_t first[N];
     double inertia = 0;
     for (int i = 0; i < 3; i++) {
-      kin_context *context = open_context(i == 0 ? 1 : 3, i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
+      kin_context *context = test_open_context(i == 0 ? 1 : 3, i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
       kin_kmeans_options kmeans = {.metric = way % 2, .k = K, .starts = 2, .seed = 9, .batch = way == 3 ? 100 : 0};
       kin_hdbscan_options hdbscan = {.metric = KIN_METRIC_EUCLIDEAN, .min_cluster_size = 8};
       kin_clustering clusters;
@@ -214,7 +207,7 @@ static void test_same_bits(void **state) {
 static void test_choose_k(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   kin_k_score scores[KIN_MAX_K_SCORES];
   size_t k, n;
   for (kin_metric metric = KIN_METRIC_COSINE; metric <= KIN_METRIC_EUCLIDEAN; metric++) {
@@ -252,7 +245,7 @@ static void test_names(void **state) {
 static void test_few_and_same(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   const float same[] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2}, zeros[6] = {0};
   const kin_vector_set six = {same, 6, 2}, one = {same, 1, 2}, none = {zeros, 3, 2};
   kin_clustering c;
@@ -289,7 +282,7 @@ static void test_few_and_same(void **state) {
 static void test_bad_arguments(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   const float values[] = {1, 0, 2, 0, NAN, 0};
   const kin_vector_set good = {values, 2, 2}, bad = {values, 3, 2}, none = {values, 0, 2};
   const kin_status argument = KIN_ERR_ARGUMENT;
@@ -333,7 +326,7 @@ static bool stop(void *user, size_t start, size_t iteration) {
 static void test_cancel(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   float *values = blobs(500, 8, 3, 1);
   size_t calls = 0;
   kin_clustering c;

@@ -19,13 +19,6 @@ typedef struct refs {
   kin_context *context;
 } refs;
 
-static kin_context *open_context(unsigned threads, kin_isa isa) {
-  kin_error err;
-  kin_context *context = NULL;
-  return kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err) == KIN_OK ? context
-                                                                                                            : NULL;
-}
-
 static double number_at(const json_t *row, size_t i) {
   return json_number_value(json_array_get(row, i));
 }
@@ -46,7 +39,7 @@ static int open_refs(void **state) {
   r.all = (kin_vector_set){r.values, n, dim}, r.fitted = (kin_vector_set){r.values, fitted, dim};
   r.fresh = (kin_vector_set){r.values + fitted * dim, n - fitted, dim};
   r.k = (size_t)json_integer_value(json_object_get(r.root, "k"));
-  r.context = open_context(2, KIN_ISA_AUTO);
+  r.context = test_open_context_if_usable(2, KIN_ISA_AUTO);
   *state = &r;
   return 0;
 }
@@ -326,7 +319,7 @@ static void test_same_bits(void **state) {
     bool begun = false;
     for (int isa = KIN_ISA_AUTO; isa <= KIN_ISA_AVX512; isa++)
       for (unsigned threads = 1; threads <= 3; threads += 2) {
-        kin_context *context = open_context(threads, (kin_isa)isa);
+        kin_context *context = test_open_context_if_usable(threads, (kin_isa)isa);
         if (!context) continue; /* not this CPU's */
         const kin_detector_options options = {.method = methods[m], .k = m == 2 ? 8 : 0, .holdout = 0.3, .seed = 5};
         kin_detector_close(fit(context, &set, &options, begun ? other : first));

@@ -15,13 +15,6 @@ typedef struct refs {
   kin_context *context;
 } refs;
 
-static kin_context *open_context(unsigned threads, kin_isa isa) {
-  kin_error err;
-  kin_context *context = NULL;
-  return kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err) == KIN_OK ? context
-                                                                                                            : NULL;
-}
-
 static double number_at(const json_t *row, size_t i) {
   return json_number_value(json_array_get(row, i));
 }
@@ -45,7 +38,7 @@ static int open_refs(void **state) {
   assert_non_null(r.values);
   for (size_t i = 0; i < n * dim; i++) r.values[i] = (float)number_at(json_array_get(rows, i / dim), i % dim);
   r.set = (kin_vector_set){r.values, n, dim};
-  r.context = open_context(2, KIN_ISA_AUTO);
+  r.context = test_open_context_if_usable(2, KIN_ISA_AUTO);
   *state = &r;
   return 0;
 }
@@ -174,7 +167,7 @@ static void test_same_bits(void **state) {
   for (size_t i = 0; i < 2 * N; i++) first[i] = i > 200 ? i - 200 : 0;
   for (int isa = KIN_ISA_AUTO; isa <= KIN_ISA_AVX512; isa++)
     for (unsigned threads = 1; threads <= 3; threads += 2) {
-      kin_context *context = open_context(threads, (kin_isa)isa);
+      kin_context *context = test_open_context_if_usable(threads, (kin_isa)isa);
       if (!context) continue; /* not this CPU's */
       kin_error err;
       const kin_drift_options options = {.most = 300, .permutations = 50, .seed = 9};

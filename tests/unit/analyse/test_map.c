@@ -17,13 +17,6 @@ typedef struct refs {
 
 static const char *const metrics[] = {[KIN_METRIC_COSINE] = "cosine", [KIN_METRIC_EUCLIDEAN] = "euclidean"};
 
-static kin_context *open_context(unsigned threads) {
-  kin_error err;
-  kin_context *context;
-  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads}, &context, &err), &err);
-  return context;
-}
-
 static double number_at(const json_t *row, size_t i) {
   return json_number_value(json_array_get(row, i));
 }
@@ -71,7 +64,7 @@ static void test_fuzzy_set(void **state) {
   const refs *r = *state;
   const size_t n = r->set.n, k = r->neighbours - 1;
   const json_t *pairs = json_object_get(r->root, "fuzzy_set");
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   kin_near *near = calloc(n * k, sizeof *near);
   double *wanted = calloc(n * n, sizeof *wanted);
   kin_fuzzy_set fuzzy;
@@ -142,7 +135,7 @@ static void check_pca(kin_context *context, const kin_vector_set *set, const jso
 static void test_pca(void **state) {
   const refs *r = *state;
   const json_t *cases = json_object_get(r->root, "pca");
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   for (size_t i = 0; i < 2; i++) {
     const json_t *expected = json_array_get(cases, i);
     const kin_vector_set set = {r->values, (size_t)number_of(expected, "n"), r->set.dim};
@@ -155,7 +148,7 @@ static void test_pca(void **state) {
 /* Of a map made elsewhere. Equally near vectors are ranked by number here, in any order there. */
 static void test_trustworthiness(void **state) {
   const refs *r = *state;
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   kin_vector_set map;
   float *points = read_rows(json_object_get(r->root, "map"), &map.n, &map.dim);
   map.values = points;
@@ -172,7 +165,7 @@ static void test_trustworthiness(void **state) {
 /* Our maps are as good as umap-learn's. */
 static void test_reached(void **state) {
   const refs *r = *state;
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   float *points = calloc(2 * r->set.n, sizeof *points);
   assert_non_null(points);
   const kin_vector_set map = {points, r->set.n, 2};
@@ -204,7 +197,7 @@ static void test_same_bits(void **state) {
   const kin_vector_set set = {values, N, DIM};
   const kin_umap_options options = {.seed = 3, .epochs = 40};
   for (int i = 0; i < 3; i++) {
-    kin_context *context = open_context(threads[i]);
+    kin_context *context = test_open_context(threads[i], KIN_ISA_AUTO);
     float *out = i ? other : first;
     kin_error err;
     test_assert_ok(kin_umap(context, &set, &options, out, &err), &err);
@@ -212,7 +205,7 @@ static void test_same_bits(void **state) {
     if (i) assert_memory_equal(first, other, 4 * N * sizeof *first);
     kin_context_close(context);
   }
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   kin_error err;
   test_assert_ok(kin_umap(context, &set, &(kin_umap_options){.seed = 4, .epochs = 40}, other, &err), &err);
   assert_true(memcmp(first, other, 2 * N * sizeof *first) != 0);
@@ -229,7 +222,7 @@ static void assert_all_finite(const float *values, size_t n) {
 static void test_ends(void **state) {
   (void)state;
   enum { N = 50, DIM = 4 };
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   float *values = test_random_floats(N * DIM, 5), same[N * DIM], zeros[N * DIM] = {0}, out[2 * N];
   kin_error err;
   for (size_t i = 0; i < N * DIM; i++) same[i] = 1;
@@ -268,7 +261,7 @@ static bool stop(void *user, double done) {
 static void test_bad_input(void **state) {
   (void)state;
   enum { N = 50, DIM = 4 };
-  kin_context *context = open_context(2);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   float *values = test_random_floats(N * DIM, 5), out[2 * N];
   const kin_vector_set set = {values, N, DIM}, none = {values, 0, DIM}, map = {values, N, 2},
                        other = {values, N - 1, 2};

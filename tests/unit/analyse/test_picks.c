@@ -7,13 +7,6 @@
 
 enum { DIM = 40 };
 
-static kin_context *open_context(unsigned threads, kin_isa isa) {
-  kin_context *context = NULL;
-  kin_error err;
-  const kin_context_options options = {.threads = threads, .isa = isa};
-  return kin_context_open(&options, &context, &err) == KIN_OK ? context : NULL;
-}
-
 /* Sums of some uniform numbers, in overlapping groups away from the origin. */
 static float *make_vectors(size_t n, size_t dim, uint32_t seed) {
   float *values = calloc(n * dim, sizeof *values);
@@ -73,7 +66,7 @@ static void check(kin_context *context, const kin_vector_set *set, kin_metric me
 
 static void test_k_centre(void **state) {
   (void)state;
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context_if_usable(2, KIN_ISA_AUTO);
   assert_non_null(context);
   float *values = make_vectors(5000, DIM, 7);
   for (int metric = 0; metric < 2; metric++) {
@@ -92,7 +85,7 @@ static void test_k_centre(void **state) {
 /* The first is the one nearest to the mean. */
 static void test_first(void **state) {
   (void)state;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context_if_usable(1, KIN_ISA_AUTO);
   const float values[] = {-5, 0, 6, 0, 0.1f, 0, 0, -4, 0, 4};
   const kin_vector_set set = {values, 5, 2};
   const kin_k_centre_options options = {.metric = KIN_METRIC_EUCLIDEAN};
@@ -116,7 +109,7 @@ static void test_same_bits(void **state) {
   bool begun = false;
   for (int isa = KIN_ISA_AUTO; isa <= KIN_ISA_AVX512; isa++)
     for (unsigned threads = 1; threads <= 3; threads++) {
-      kin_context *context = open_context(threads, (kin_isa)isa);
+      kin_context *context = test_open_context_if_usable(threads, (kin_isa)isa);
       if (!context) continue; /* not this CPU's */
       kin_error err;
       test_assert_ok(kin_k_centre(context, &set, NULL, K, begun ? other : first, begun ? n_other : n_first,
@@ -134,7 +127,7 @@ static void test_same_bits(void **state) {
 /* Copies of few vectors: all that differ come first. */
 static void test_copies(void **state) {
   (void)state;
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context_if_usable(2, KIN_ISA_AUTO);
   float *values = make_vectors(300, DIM, 5);
   for (size_t i = 4; i < 300; i++) memcpy(values + i * DIM, values + i % 4 * DIM, DIM * sizeof *values);
   const kin_vector_set set = {values, 300, DIM}, zeros = {calloc(30, sizeof(float)), 10, 3};
@@ -159,7 +152,7 @@ static void test_copies(void **state) {
 static void test_uniqueness(void **state) {
   (void)state;
   enum { N = 200 };
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context_if_usable(2, KIN_ISA_AUTO);
   float *values = make_vectors(N, DIM, 9);
   const kin_vector_set set = {values, N, DIM};
   double scores[N];
@@ -197,7 +190,7 @@ static bool stop(void *user, size_t picked, size_t k) {
 
 static void test_bad_input(void **state) {
   (void)state;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context_if_usable(1, KIN_ISA_AUTO);
   float *values = make_vectors(300, DIM, 2);
   kin_vector_set set = {values, 300, DIM};
   kin_near picks[300];

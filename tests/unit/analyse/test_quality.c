@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static kin_context *open_context(unsigned threads, kin_isa isa) {
-  kin_error err;
-  kin_context *context;
-  test_assert_ok(kin_context_open(&(kin_context_options){.threads = threads, .isa = isa}, &context, &err), &err);
-  return context;
-}
-
 /* ------------------------------------------------------------- references */
 
 typedef struct labelled {
@@ -74,7 +67,7 @@ static void test_scikit_learn(void **state) {
   char *path = test_source_path("tests/data/refs/quality.json");
   json_t *root, *json;
   test_assert_ok(kin_json_load(path, 1 << 20, &root, &err), &err);
-  kin_context *context = open_context(0, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(0, KIN_ISA_AUTO);
   const char *name;
   assert_int_equal(json_object_size(root), 2);
   json_object_foreach(root, name, json) {
@@ -108,7 +101,7 @@ static void test_same_bits(void **state) {
   double silhouettes[3];
   const unsigned threads[] = {1, 4, 3};
   for (size_t i = 0; i < 3; i++) {
-    kin_context *context = open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
+    kin_context *context = test_open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
     test_assert_ok(kin_nearest_neighbours(context, &set, NULL, MANY, NEAREST, i ? other : first, &err), &err);
     test_assert_ok(kin_silhouette(context, &set, KIN_METRIC_COSINE, labels, CLASSES, &silhouettes[i], &err), &err);
     kin_context_close(context);
@@ -120,7 +113,7 @@ static void test_same_bits(void **state) {
   }
   /* Chosen queries get what they get among all. */
   const size_t queries[] = {1499, 0, 70, 70};
-  kin_context *context = open_context(2, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   test_assert_ok(kin_nearest_neighbours(context, &set, queries, 4, NEAREST, subset, &err), &err);
   for (size_t q = 0; q < 4; q++)
     for (size_t j = 0; j < NEAREST; j++) {
@@ -181,7 +174,7 @@ static void check_distances(size_t n, size_t dim, size_t k, float spread, float 
   assert_true(first && other);
   const unsigned threads[] = {1, 3, 2};
   for (int i = 0; i < 3; i++) {
-    kin_context *context = open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
+    kin_context *context = test_open_context(threads[i], i == 2 ? KIN_ISA_SCALAR : KIN_ISA_AUTO);
     test_assert_ok(kin_nearest(context, &set, NULL, metric, k, i ? other : first, &err), &err);
     for (size_t j = 0; i > 0 && j < n * k; j++)
       assert_true(first[j].index == other[j].index && first[j].distance == other[j].distance);
@@ -213,7 +206,7 @@ static void test_distances(void **state) {
 static void test_ties(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   /* Equal cosines come by index; a vector of zeros is at 0 from all, itself is never its own neighbour. */
   const float values[] = {1, 0, 2, 0, 0, 0, 5, 0, 0, 1};
   kin_neighbour nearest[5 * 4];
@@ -237,7 +230,7 @@ static void test_ties(void **state) {
 static void test_center(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   float values[13][2];
   uint32_t labels[13];
   for (size_t i = 0; i < 13; i++) {
@@ -258,7 +251,7 @@ static void test_center(void **state) {
 static void test_silhouette_ends(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   double out;
   /* Two classes at right angles: the best there is. All the same: nothing. A vector of zeros is at 1 from all, so
    * its neighbours' inside distance is 1 too. */
@@ -283,7 +276,7 @@ static void test_silhouette_ends(void **state) {
 static void test_bad_arguments(void **state) {
   (void)state;
   kin_error err;
-  kin_context *context = open_context(1, KIN_ISA_AUTO);
+  kin_context *context = test_open_context(1, KIN_ISA_AUTO);
   float values[] = {1, 0, 2, 0, NAN, 0};
   kin_vector_set good = {values, 2, 2}, bad = {values, 3, 2}, none = {values, 0, 2};
   const uint32_t labels[] = {0, 1, 2};
