@@ -11,94 +11,122 @@
 #include "analyse/random.h"
 #include "analyse/umap.h"
 #include "base/context.h"
+#include "kernel/kernel.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { ROUNDS = 16, PASSES = 2, TASK = 128, PUSHES = 5, LANES = 8 };
+enum { ROUNDS = 16, PASSES = 2, TASK = 256, AHEAD = 32 };
+
+typedef struct turn {
+  uint32_t other;
+  float rate; /* steps in an epoch: at most 1 */
+} turn;
 
 typedef struct moving {
   const kin_umap_layout *layout;
   size_t n;
-  float *rate;         /* of each pair, steps in an epoch: at most 1 */
+  turn *turns;         /* of all pairs, in the order in which they are looked at: by pass, round and point ... */
+  size_t *first;       /* [PASSES * n + 1]: those of the i-th point of a pass begin here */
   const float *points; /* [n][2] */
   float *moved;        /* [n][2]: where the points of the round go */
   float a, b, alpha;
   size_t epoch, pass, round;
 } moving;
 
-/* out = x^b for positive x, to some 1e-6: 2^(b log2 x) by polynomials, the same bits on every machine. */
-static inline void power(const float x[LANES], float b, float out[LANES]) {
-  for (int i = 0; i < LANES; i++) {
-    uint32_t bits;
-    memcpy(&bits, &x[i], sizeof bits);
-    const uint32_t shifted = bits - 0x3f3504f3u; /* so that the mantissa lies about 1: from sqrt(1/2) */
-    const int32_t exponent = (int32_t)shifted >> 23;
-    const uint32_t mantissa = (shifted & 0x7fffffu) + 0x3f3504f3u;
-    float m;
-    memcpy(&m, &mantissa, sizeof m);
-    /* log2 m = 2 / ln 2 * atanh z, z = (m - 1) / (m + 1), |z| < 0.172 */
-    const float z = (m - 1) / (m + 1), zz = z * z;
-    const float log2_m = z * (2.8853900818f + zz * (0.9617966939f + zz * (0.5770780164f + zz * 0.4121985831f)));
-    float y = b * ((float)exponent + log2_m);
-    y = y < -126 ? -126 : y > 126 ? 126 : y;
-    const float whole = (y + 12582912.0f) - 12582912.0f, rest = (y - whole) * 0.6931471806f;
-    const float power_of_rest =
-        1 + rest * (1 + rest * (0.5f + rest * (0.1666666667f + rest * (0.0416666667f + rest * 0.0083333333f))));
-    const uint32_t scale_bits = (uint32_t)((int32_t)whole + 127) << 23;
-    float scale;
-    memcpy(&scale, &scale_bits, sizeof scale);
-    out[i] = scale * power_of_rest;
-  }
-}
-
-static inline float clip(float v) {
-  return v > 4 ? 4 : v < -4 ? -4 : v;
-}
-
-/* Draw (x, y) to `other`, as its neighbour and as that one's, and push it away from PUSHES others. */
-static void step(const moving *m, float *x, float *y, const float *other, kin_random *random) {
-  float dx[LANES] = {*x - other[0]}, dy[LANES] = {*y - other[1]}, s[LANES], p[LANES];
-  for (int i = 1; i <= PUSHES; i++) {
-    const float *drawn = m->points + 2 * (size_t)((kin_random_next(random) >> 32) * m->n >> 32);
-    dx[i] = *x - drawn[0], dy[i] = *y - drawn[1];
-  }
-  for (int i = 0; i < LANES; i++) s[i] = dx[i] * dx[i] + dy[i] * dy[i] + 1e-12f;
-  power(s, m->b, p);
-  const float pull = -2 * m->a * m->b * p[0] / (s[0] * (m->a * p[0] + 1));
-  float sum_x = 2 * clip(pull * dx[0]), sum_y = 2 * clip(pull * dy[0]);
-  for (int i = 0; i < LANES; i++) {
-    const float factor = 2 * m->b / ((0.001f + s[i]) * (m->a * p[i] + 1));
-    dx[i] = clip(factor * dx[i]), dy[i] = clip(factor * dy[i]);
-  }
-  for (int i = 1; i <= PUSHES; i++) sum_x += dx[i], sum_y += dy[i];
-  *x += m->alpha * sum_x, *y += m->alpha * sum_y;
-}
-
-static void move_point(const moving *m, size_t i) {
-  const kin_fuzzy_set *set = m->layout->set;
-  float x = m->points[2 * i], y = m->points[2 * i + 1];
-  kin_random random = {m->layout->seed ^
-                       ((m->epoch * PASSES + m->pass) * 0xd1342543de82ef95u + i) * 0x2545f4914f6cdd1du};
-  const size_t first = set->first[i], pairs = set->first[i + 1] - first;
-  for (size_t e = first + pairs * m->pass / PASSES; e < first + pairs * (m->pass + 1) / PASSES; e++) {
-    const float rate = m->rate[e];
-    if ((uint32_t)((float)(m->epoch + 1) * rate) == (uint32_t)((float)m->epoch * rate)) continue;
-    step(m, &x, &y, m->points + 2 * (size_t)set->other[e], &random);
-  }
-  m->moved[2 * i] = x, m->moved[2 * i + 1] = y;
-}
-
 static size_t points_of_round(const moving *m, size_t round) {
   return m->n / ROUNDS + (round < m->n % ROUNDS);
+}
+
+/* How many points of a pass come before a round. */
+static size_t points_before(const moving *m, size_t round) {
+  return round * (m->n / ROUNDS) + (round < m->n % ROUNDS ? round : m->n % ROUNDS);
+}
+
+/* A point that is being moved. Lanes take their steps together, each for a point of its own: the next one waits until
+ * one has had all its turns. */
+typedef struct lane {
+  size_t point;           /* SIZE_MAX: none is left */
+  const turn *next, *end; /* of its pairs */
+  size_t n_others, at;    /* of the pairs before `next`, the neighbours whose turn it is: */
+  uint32_t others[AHEAD];
+  kin_random random;
+} lane;
+
+/* Without branches, which would be guessed wrong half the time. */
+static void look_ahead(const moving *m, lane *l) {
+  const size_t n = (size_t)(l->end - l->next) < AHEAD ? (size_t)(l->end - l->next) : AHEAD;
+  const float before = (float)m->epoch, after = (float)(m->epoch + 1);
+  l->n_others = l->at = 0;
+  for (size_t i = 0; i < n; i++) {
+    const turn t = l->next[i];
+    l->others[l->n_others] = t.other;
+    l->n_others += (int32_t)(after * t.rate) != (int32_t)(before * t.rate);
+  }
+  l->next += n;
+}
+
+static void begin(const moving *m, lane *l, kin_map_step *step, size_t i, size_t number) {
+  const size_t point = number * ROUNDS + m->round;
+  const size_t *first = m->first + m->pass * m->n + points_before(m, m->round) + number;
+  l->point = point, l->next = m->turns + first[0], l->end = m->turns + first[1];
+  l->n_others = l->at = 0;
+  l->random.state =
+      m->layout->seed ^ ((m->epoch * PASSES + m->pass) * 0xd1342543de82ef95u + point) * 0x2545f4914f6cdd1du;
+  step->x[i] = m->points[2 * point], step->y[i] = m->points[2 * point + 1];
+}
+
+/* Make sure that lane i has a neighbour whose turn it is, of the next point when this one is done; false: nothing is
+ * left. */
+static bool feed(const moving *m, kin_map_step *step, lane *l, size_t i, size_t *next, size_t end) {
+  while (l->point != SIZE_MAX && l->at == l->n_others) {
+    if (l->next < l->end) {
+      look_ahead(m, l);
+      continue;
+    }
+    m->moved[2 * l->point] = step->x[i], m->moved[2 * l->point + 1] = step->y[i];
+    if (*next < end)
+      begin(m, l, step, i, (*next)++);
+    else
+      l->point = SIZE_MAX;
+  }
+  return l->point != SIZE_MAX;
+}
+
+static void set_other(const moving *m, kin_map_step *step, size_t i, size_t number, size_t other) {
+  step->other_x[number][i] = m->points[2 * other], step->other_y[number][i] = m->points[2 * other + 1];
+}
+
+/* The neighbour, and others drawn by lot, two from each random number. */
+static void set_others(const moving *m, kin_map_step *step, lane *l, size_t i, size_t neighbour) {
+  set_other(m, step, i, 0, neighbour);
+  for (size_t o = 1; o < KIN_MAP_OTHERS; o += 2) {
+    const uint64_t lots = kin_random_next(&l->random);
+    set_other(m, step, i, o, (size_t)((lots >> 32) * m->n >> 32));
+    if (o + 1 < KIN_MAP_OTHERS) set_other(m, step, i, o + 1, (size_t)((lots & UINT32_MAX) * m->n >> 32));
+  }
 }
 
 /* Task of the pool: some points of the round. */
 static void move_points(void *arg, size_t task) {
   const moving *m = arg;
   const size_t all = points_of_round(m, m->round), end = (task + 1) * TASK < all ? (task + 1) * TASK : all;
-  for (size_t j = task * TASK; j < end; j++) move_point(m, j * ROUNDS + m->round);
+  size_t next = task * TASK;
+  kin_map_step step = {.a = m->a, .b = m->b, .alpha = m->alpha};
+  lane lanes[KIN_MAP_LANES];
+  for (size_t i = 0; i < KIN_MAP_LANES; i++) {
+    lanes[i].point = SIZE_MAX;
+    if (next < end) begin(m, &lanes[i], &step, i, next++);
+  }
+  for (bool any = true; any;) {
+    any = false;
+    for (size_t i = 0; i < KIN_MAP_LANES; i++) {
+      lane *l = &lanes[i];
+      if (!feed(m, &step, l, i, &next, end)) continue;
+      set_others(m, &step, l, i, l->others[l->at++]);
+      any = true;
+    }
+    if (any) m->layout->context->kernels->map_step(&step);
+  }
 }
 
 static void run_round(moving *m, float *points) {
@@ -110,24 +138,33 @@ static void run_round(moving *m, float *points) {
   }
 }
 
-/* Pairs that would have no turn are left out, as the reference does. */
-static void set_rates(moving *m) {
+static void set_turns(moving *m) {
   const kin_fuzzy_set *set = m->layout->set;
   float most = 0;
+  size_t at = 0, number = 0;
   for (size_t e = 0; e < set->first[m->n]; e++) most = set->weight[e] > most ? set->weight[e] : most;
-  for (size_t e = 0; e < set->first[m->n]; e++)
-    m->rate[e] = set->weight[e] * (float)m->layout->epochs < most ? 0 : set->weight[e] / most;
+  for (size_t pass = 0; pass < PASSES; pass++)
+    for (size_t round = 0; round < ROUNDS; round++)
+      for (size_t i = round; i < m->n; i += ROUNDS) {
+        const size_t first = set->first[i], pairs = set->first[i + 1] - first;
+        m->first[number++] = at;
+        for (size_t e = first + pairs * pass / PASSES; e < first + pairs * (pass + 1) / PASSES; e++)
+          if (set->weight[e] * (float)m->layout->epochs >= most) /* else it has no turn, as in the reference */
+            m->turns[at++] = (turn){set->other[e], set->weight[e] / most};
+      }
+  m->first[number] = at;
 }
 
 kin_status kin_umap_move(const kin_umap_layout *layout, float *points, kin_error *err) {
   const size_t n = layout->set->n;
   moving m = {.layout = layout, .n = n, .points = points, .a = (float)layout->a, .b = (float)layout->b};
-  m.rate = kin_array(layout->set->first[n] + 1, sizeof *m.rate), m.moved = kin_array(2 * n, sizeof *m.moved);
+  m.turns = kin_array(layout->set->first[n] + 1, sizeof *m.turns), m.first = kin_array(PASSES * n + 1, sizeof *m.first);
+  m.moved = kin_array(2 * n, sizeof *m.moved);
   kin_status status = KIN_OK;
-  if (!m.rate || !m.moved)
+  if (!m.turns || !m.first || !m.moved)
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a map of %zu vectors", n);
   else
-    set_rates(&m);
+    set_turns(&m);
   for (m.epoch = 0; status == KIN_OK && m.epoch < layout->epochs; m.epoch++) {
     m.alpha = 1 - (float)m.epoch / (float)layout->epochs;
     for (m.pass = 0; m.pass < PASSES; m.pass++)
@@ -135,6 +172,6 @@ kin_status kin_umap_move(const kin_umap_layout *layout, float *points, kin_error
     if (layout->on_progress && !layout->on_progress(layout->user, (double)(m.epoch + 1) / (double)layout->epochs))
       status = kin_fail(err, KIN_ERR_CANCELLED, "the map was stopped");
   }
-  free(m.rate), free(m.moved);
+  free(m.turns), free(m.first), free(m.moved);
   return status;
 }

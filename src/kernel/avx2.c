@@ -89,6 +89,16 @@ static inline uint32_t v_at_least(v16 a, v16 b) {
 static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return (v16){scale_exponent8(a.lo, shifted.lo), scale_exponent8(a.hi, shifted.hi)};
 }
+static inline __m256 split_exponent8(__m256 x, __m256 *mantissa) {
+  const __m256i least = _mm256_set1_epi32(0x3f3504f3);
+  __m256i bits = _mm256_sub_epi32(_mm256_castps_si256(x), least);
+  __m256i low = _mm256_add_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffff)), least);
+  *mantissa = _mm256_castsi256_ps(low);
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(bits, 23));
+}
+static inline v16 v_split_exponent(v16 x, v16 *mantissa) {
+  return (v16){split_exponent8(x.lo, &mantissa->lo), split_exponent8(x.hi, &mantissa->hi)};
+}
 static inline __m256 centred_sums8(const int32_t *sums, __m256i zero, const int32_t *weight_sums) {
   __m256i correction = _mm256_mullo_epi32(zero, _mm256_loadu_si256((const __m256i *)(const void *)weight_sums));
   return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(const void *)sums), correction));

@@ -62,6 +62,13 @@ static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n));
 }
+static inline v16 v_split_exponent(v16 x, v16 *mantissa) {
+  const __m512i least = _mm512_set1_epi32(0x3f3504f3);
+  __m512i bits = _mm512_sub_epi32(_mm512_castps_si512(x), least);
+  __m512i low = _mm512_add_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x7fffff)), least);
+  *mantissa = _mm512_castsi512_ps(low);
+  return _mm512_cvtepi32_ps(_mm512_srai_epi32(bits, 23));
+}
 static inline v16 v_centred_sums(const int32_t *sums, int32_t zero, const int32_t *weight_sums) {
   __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(weight_sums));
   return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums), correction));

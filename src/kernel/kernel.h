@@ -52,6 +52,16 @@ typedef struct kin_ahead {
   size_t lines;
 } kin_ahead;
 
+/* Sixteen points of a map, each with the neighbour that draws it (the first other) and those that push it away. */
+#define KIN_MAP_LANES 16
+#define KIN_MAP_OTHERS 6
+typedef struct kin_map_step {
+  float x[KIN_MAP_LANES], y[KIN_MAP_LANES];
+  float other_x[KIN_MAP_OTHERS][KIN_MAP_LANES], other_y[KIN_MAP_OTHERS][KIN_MAP_LANES];
+  float a, b; /* of UMAP's curve 1 / (1 + a d^(2 b)) */
+  float alpha;
+} kin_map_step;
+
 typedef struct kin_kernels {
   const char *name;
   kin_isa isa;
@@ -93,6 +103,8 @@ typedef struct kin_kernels {
   void (*average)(const float *a, const float *b, const float *c, const float *d, size_t n, float *out);
   /* b[j][i] = a[i][j] for a[rows][columns]; columns of b from rows up to b_columns (a multiple of 16) get 0. */
   void (*transpose)(const float *a, size_t lda, size_t rows, size_t columns, float *b, size_t ldb, size_t b_columns);
+  /* Move x and y by one step of UMAP's gradient, alpha long: twice that of the first other, no part above 4. */
+  void (*map_step)(kin_map_step *step);
   /* For benchmarks: `iterations` rounds of fused multiply-adds on registers alone, each of
    * peak_multiply_adds of them. The result only keeps the compiler from leaving them out. */
   float (*peak)(size_t iterations);

@@ -77,6 +77,20 @@ static inline v16 v_scale_exponent(v16 a, v16 shifted) {
   return a;
 }
 
+/* The exponent of a positive x = mantissa * 2^exponent, the mantissa lying about 1, from sqrt(1/2) on. */
+static inline v16 v_split_exponent(v16 x, v16 *mantissa) {
+  v16 exponent;
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits;
+    memcpy(&bits, &x.x[i], 4);
+    bits -= 0x3f3504f3;
+    exponent.x[i] = (float)((int32_t)bits >> 23);
+    bits = (bits & 0x7fffff) + 0x3f3504f3;
+    memcpy(&mantissa->x[i], &bits, 4);
+  }
+  return exponent;
+}
+
 /* sums - zero * weight_sums, which doesn't overflow, as floats. */
 static inline v16 v_centred_sums(const int32_t *sums, int32_t zero, const int32_t *weight_sums) {
   LANES((float)(sums[i] - zero * weight_sums[i]));

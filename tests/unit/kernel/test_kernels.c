@@ -205,6 +205,56 @@ static void transposes_match(void **state) {
   }
 }
 
+/* Coordinates of one axis, some of them the point's own. */
+static float move_axis(const float *own, float others[KIN_MAP_OTHERS][KIN_MAP_LANES], size_t lane, const float *factors,
+                       double alpha) {
+  double sum = 0;
+  for (size_t o = 0; o < KIN_MAP_OTHERS; o++) {
+    const double part = (double)factors[o] * ((double)own[lane] - (double)others[o][lane]);
+    sum += (o ? 1 : 2) * fmax(-4, fmin(4, part));
+  }
+  return (float)((double)own[lane] + alpha * sum);
+}
+
+static kin_map_step random_step(size_t seed, float width) {
+  kin_map_step s = {.a = 1.577f, .b = 0.895f, .alpha = 0.7f};
+  float *values = seeded_floats(2 * (KIN_MAP_OTHERS + 1) * KIN_MAP_LANES, width, seed), *next = values;
+  memcpy(s.x, next, sizeof s.x), next += KIN_MAP_LANES;
+  memcpy(s.y, next, sizeof s.y), next += KIN_MAP_LANES;
+  memcpy(s.other_x, next, sizeof s.other_x), next += KIN_MAP_OTHERS * KIN_MAP_LANES;
+  memcpy(s.other_y, next, sizeof s.other_y);
+  kin_free_aligned(values);
+  for (size_t o = 0; o < KIN_MAP_OTHERS; o++) s.other_x[o][o] = s.x[o], s.other_y[o][o] = s.y[o];
+  return s;
+}
+
+static void map_steps_match(void **state) {
+  (void)state;
+  static const float widths[] = {1e-4f, 0.1f, 1.0f, 10.0f, 1000.0f};
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t w = 0; k && w < 5; w++) {
+      kin_map_step from = random_step(w, widths[w]), got = from, scalar = from;
+      k->map_step(&got);
+      kin_kernels_scalar.map_step(&scalar);
+      assert_memory_equal(&got, &scalar, sizeof got);
+      for (size_t i = 0; i < KIN_MAP_LANES; i++) {
+        const double a = (double)from.a, b = (double)from.b;
+        float factors[KIN_MAP_OTHERS];
+        for (size_t o = 0; o < KIN_MAP_OTHERS; o++) {
+          const double dx = (double)from.x[i] - (double)from.other_x[o][i];
+          const double dy = (double)from.y[i] - (double)from.other_y[o][i], square = dx * dx + dy * dy + 1e-12;
+          const double power = pow(square, b), far = 1 + a * power;
+          factors[o] = (float)(o ? 2 * b / ((0.001 + square) * far) : -2 * a * b * power / (square * far));
+        }
+        const float x = move_axis(from.x, from.other_x, i, factors, (double)from.alpha);
+        const float y = move_axis(from.y, from.other_y, i, factors, (double)from.alpha);
+        assert_true(fabsf(got.x[i] - x) < 1e-4f && fabsf(got.y[i] - y) < 1e-4f);
+      }
+    }
+  }
+}
+
 static void tables_are_chosen_by_name(void **state) {
   (void)state;
   kin_error err;
@@ -235,6 +285,7 @@ int main(void) {
       cmocka_unit_test(transposes_match),
       cmocka_unit_test(tables_are_chosen_by_name),
       cmocka_unit_test(gates_and_averages_match),
+      cmocka_unit_test(map_steps_match),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
