@@ -592,8 +592,9 @@ typedef struct kin_query {
   double vector_weight; /* 0 to 1, with KIN_FUSION_WEIGHTED */
   size_t dim;           /* floats of the examples' vectors; of no account if all are items */
   kin_strategy strategy;
-  /* NULL: exactly. "auto": by the collection's approximate index, if there is one (kin_store_optimize); a factory
-   * string: by this one, which must be there. Some hits may be missed then, for others; scores stay the cosines. */
+  /* NULL or "off": exactly. "auto": by the collection's approximate index, if there is one (kin_store_optimize); a factory
+   * string: by this one, which must be there. Some hits may be missed then, for others; scores stay the cosines.
+   * Elasticsearch has its own index: NULL and "auto" are all that it takes, KIN_ERR_UNSUPPORTED for others. */
   const char *ann;
   size_t ann_probes, ann_ef; /* lists that an IVF index looks into, candidates that HNSW keeps; default: by the index */
   size_t k, offset;          /* hits wanted, and those before them to skip */

@@ -181,7 +181,7 @@ int cli_query_run(cli_query *q) {
                      .n_examples = q->n_examples,
                      .dim = q->session.model ? q->session.info.dim : q->text.info.dim,
                      .words = q->words,
-                     .ann = strcmp(o->ann, "off") == 0 || strcmp(o->ann, "Flat") == 0 ? NULL : o->ann,
+                     .ann = o->ann,
                      .ann_probes = o->probes,
                      .ann_ef = o->ef,
                      .k = o->count,

@@ -37,12 +37,23 @@ static int report(const import_options *o, const kin_import_report *r) {
   return CLI_OK;
 }
 
+/* Take away the files of a store that was made for an import and has got nothing. */
+static void remove_empty(kin_store *store) {
+  kin_store_stats stats;
+  kin_store_files *files;
+  if (kin_store_get_stats(store, &stats, NULL) != KIN_OK || stats.items || stats.collections ||
+      kin_store_list_files(store, &files, NULL) != KIN_OK)
+    return;
+  for (size_t i = 0; i < kin_store_files_count(files); i++) unlink(kin_store_files_get(files, i)->path);
+  kin_store_files_close(files);
+}
+
 static int import(const import_options *o, const char *path) {
   cli_session session;
   kin_store *store = NULL;
   kin_import_report r;
   kin_error err;
-  const bool exists = access(o->store, F_OK) == 0;
+  const bool exists = strstr(o->store, "://") || access(o->store, F_OK) == 0;
   if (access(path, R_OK) != 0) { /* before a store is made for nothing */
     cli_error("can't read %s: %s", path, strerror(errno));
     return CLI_FAILED;
@@ -61,6 +72,7 @@ static int import(const import_options *o, const char *path) {
     kin_status imported = kin_store_import(store, &options, &r, &err);
     cli_progress_stop();
     status = imported == KIN_OK ? report(o, &r) : cli_failed(&err);
+    if (imported != KIN_OK && !exists) remove_empty(store);
   }
   kin_store_close(store);
   cli_session_close(&session);

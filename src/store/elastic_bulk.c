@@ -38,6 +38,7 @@ void kin_remote_clear(kin_elastic_run *run) {
   free(run->operations);
   json_decref(run->page);
   free(run->to);
+  kin_groups_free(run->seen);
   *run = (kin_elastic_run){0};
 }
 
@@ -164,13 +165,6 @@ void kin_remote_forget(kin_store *store, int64_t item) {
       run->operations[kept++] = run->operations[i];
   }
   run->n = kept;
-}
-
-bool kin_remote_is_queued(const kin_store *store, int64_t item) {
-  const kin_elastic_run *run = run_of(store);
-  for (size_t i = run->n; i-- > 0;)
-    if (run->operations[i].item == item) return true;
-  return find_open(store, item) != NULL;
 }
 
 /* ----------------------------------------------------------------------- sending */

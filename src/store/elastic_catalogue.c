@@ -23,8 +23,10 @@ static bool is_alive(void *user) {
 }
 
 static kin_status start(kin_update *u, kin_error *err) {
-  kin_remote_clear(&u->store->remote->run);
+  kin_elastic_run *run = &u->store->remote->run;
+  kin_remote_clear(run);
   kin_elastic_set_alive(u->store->remote->client, is_alive, u);
+  if (u->n_roots > 1 && !(run->seen = kin_groups_new())) return no_memory(u, err);
   return kin_remote_make_visible(u->store, err);
 }
 
@@ -92,7 +94,15 @@ static kin_status get_documents(kin_update *u, json_t *names, json_t **out, kin_
   return status;
 }
 
-/* Files that wait in the queue were seen in this run. */
+/* Whether the file was looked up before in this run, below another root. */
+static bool note_seen(kin_update *u, int64_t item, bool *seen) {
+  kin_groups *all = u->store->remote->run.seen;
+  size_t times = 0;
+  if (all && !kin_groups_count(all, &item, sizeof item, &times)) return false;
+  *seen = times > 1;
+  return true;
+}
+
 static kin_status find(kin_update *u, kin_candidate *files, size_t n, kin_error *err) {
   json_t *names = json_array(), *answer = NULL;
   bool ok = names != NULL;
@@ -100,8 +110,7 @@ static kin_status find(kin_update *u, kin_candidate *files, size_t n, kin_error 
     char name[48];
     int64_t item = kin_remote_item_of(files[i].path);
     kin_remote_name(item, 0, name);
-    files[i].seen = kin_remote_is_queued(u->store, item);
-    ok = item && json_array_append_new(names, json_string(name)) == 0;
+    ok = item && note_seen(u, item, &files[i].seen) && json_array_append_new(names, json_string(name)) == 0;
   }
   kin_status status = ok ? get_documents(u, names, &answer, err) : no_memory(u, err);
   const json_t *docs = json_object_get(answer, "docs");

@@ -42,6 +42,7 @@ typedef struct kin_elastic_run {
   json_t *page; /* of next_unseen: hits sorted by path ... */
   size_t at;    /* ... the next of them ... */
   char *to;     /* ... up to this path */
+  kin_groups *seen; /* of several roots, which may overlap: the items that were looked up; NULL: there is one */
 } kin_elastic_run;
 
 struct kin_remote {
@@ -96,7 +97,6 @@ kin_status kin_remote_change(kin_update *u, int64_t item, uint64_t ordinal, json
 kin_status kin_remote_remove(kin_update *u, int64_t item, const char *path, const char *name, kin_error *err);
 /* Take back what is queued of the item. */
 void kin_remote_forget(kin_store *store, int64_t item);
-bool kin_remote_is_queued(const kin_store *store, int64_t item);
 kin_status kin_remote_send(kin_update *u, kin_error *err);
 void kin_remote_clear(kin_elastic_run *run);
 /* Let searches find what was written. */

@@ -229,8 +229,12 @@ kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **o
   *out = NULL;
   kin_find f = {.store = store, .finder = store->remote ? &kin_remote_finder : &kin_sql_finder, .query = query};
   kin_status status = check_query(query, err);
-  if (status == KIN_OK && store->remote && query->ann && strcmp(query->ann, "auto") != 0)
-    status = kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: Elasticsearch has its own index, not %s", store->path, query->ann);
+  if (status == KIN_OK && store->remote &&
+      ((query->ann && strcmp(query->ann, "auto") != 0) || query->ann_probes || query->ann_ef))
+    status = kin_remote_cant(store,
+                             "Elasticsearch searches by an index of its own, to which --ann, --probes and --ef say "
+                             "nothing; to find more give it --candidates N",
+                             err);
   if (status == KIN_OK && query->where) status = kin_filter_parse(query->where, &f.filter, err);
   if (status != KIN_OK) return status;
   status = f.finder->begin(&f, err);

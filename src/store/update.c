@@ -233,6 +233,7 @@ kin_status kin_store_update(kin_store *store, const kin_store_encoder *encoder, 
   kin_update u = {
       .store = store, .catalogue = store->remote ? &kin_remote_catalogue : &kin_sql_catalogue, .encoder = encoder};
   if (options) u.options = *options;
+  u.n_roots = n_paths;
   u.walk = (kin_walk_options){.exclude = u.options.exclude,
                               .n_exclude = u.options.n_exclude,
                               .follow = u.options.follow,

@@ -49,6 +49,7 @@ typedef struct kin_update {
   kin_store *store;
   const kin_catalogue *catalogue; /* of the store */
   const kin_store_encoder *encoder;
+  size_t n_roots; /* paths that are walked, some perhaps below others */
   kin_index_options options;
   kin_walk_options walk;
   kin_index_progress progress;

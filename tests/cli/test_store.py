@@ -165,7 +165,8 @@ class Transfer(Store):
         self.assertIn("a.jsonl: has vectors of 2 floats, but", error)
         error = self.run_kindred("store", "import", "a.jsonl", "-m", self.clip, "-s", "new.db", status=1).err
         self.assertIn("makes 32", error)
-        for args in (["none.jsonl"], ["a.jsonl", "-m", "no/model"]):
+        self.put("late.jsonl", json.dumps({"path": "p/1.png", "vector": [1] + [0] * 31}) + '\n{"path": "p/2.png"}\n')
+        for args in (["none.jsonl"], ["a.jsonl", "-m", "no/model"], ["a.jsonl"], ["late.jsonl", "-m", self.clip]):
             self.run_kindred("store", "import", *args, "-s", "other.db", status=1)
         self.assertEqual([name for name in self.files() if name.startswith("other.db")], [])
         self.assertIn("give one file", self.run_kindred("store", "import", status=2).err)

@@ -81,6 +81,19 @@ class Indexing(ElasticTest):
         self.assertNotIn("3.png", self.found("-i", "p/0.png", "-n", "50"))
         self.assertEqual(self.counts("p", "-x", "1?.png"), [0, 10, 10, 0])
 
+    def test_roots_that_overlap(self):
+        self.put_pictures("p/a.png", "p/q/b.png", "p/q/c.png")
+        self.assertEqual(self.counts("-m", self.clip, "p/q", "p", "p/q/b.png", "p"), [3, 0, 0, 0])
+        self.assertEqual(self.counts("p", "p/q"), [0, 3, 0, 0])
+
+    def test_options_of_approximate_indexes_in_files(self):
+        self.put_pictures("p/a.png")
+        self.index("-m", self.clip, "p")
+        for args in (["--ann", "HNSW32"], ["--ann", "off"], ["--ef", 100], ["--probes", 3]):
+            self.assertIn("give it --candidates N", self.run_kindred("search", "x", *args, "--store", self.store, status=1).err)
+        self.assertEqual(self.found("x", "--ann", "auto"), ["a.png"])
+        self.assertIn("looks after its own", self.run_kindred("index", "optimize", "--store", self.store, status=1).err)
+
     def test_names_that_are_no_text(self):
         path = os.fsencode(self.folder) + b"/p/\xff.png"
         os.mkdir(self.folder / "p")
