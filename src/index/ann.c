@@ -27,6 +27,7 @@
 struct kin_ann {
   kin_context *context;
   kin_faiss_rows rows;
+  const kin_faiss_calls *calls;
   kin_faiss *faiss;
   kin_links links; /* where has_links */
   bool has_links;
@@ -43,13 +44,16 @@ const char *kin_ann_choose(uint64_t rows) {
 /* ------------------------------------------------------------------- opening */
 
 static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *file) {
-  return (kin_faiss_rows){
-      .file = file, .dim = kin_vectors_dim(file), .dot = context->kernels->dot, .dots = context->kernels->dots};
+  return (kin_faiss_rows){.file = file,
+                          .dim = kin_vectors_dim(file),
+                          .at = kin_vectors_at,
+                          .dot = context->kernels->dot,
+                          .dots = context->kernels->dots};
 }
 
 void kin_ann_close(kin_ann *ann) {
   if (!ann) return;
-  kin_faiss_free(ann->faiss);
+  if (ann->calls) ann->calls->free(ann->faiss);
   free(ann->path);
   free(ann);
 }
@@ -58,7 +62,6 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
                         kin_error *err) {
   struct stat s;
   *out = NULL;
-  if (!kin_faiss_is_there()) return kin_faiss_read(NULL, NULL, 0, &(kin_faiss *){NULL}, err); /* says so */
   kin_ann *ann = calloc(1, sizeof *ann);
   if (ann) ann->path = kin_ann_path(kin_vectors_path(file));
   if (!ann || !ann->path) {
@@ -71,12 +74,12 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
     ann->device = s.st_dev;
     ann->inode = s.st_ino;
   }
-  kin_status status = kin_ann_load(ann->path, file, key, &ann->rows, &ann->head, &ann->faiss, err);
+  kin_status status = kin_ann_load(ann->path, file, key, &ann->rows, &ann->head, &ann->calls, &ann->faiss, err);
   if (status != KIN_OK) {
     kin_ann_close(ann);
     return status;
   }
-  ann->has_links = kin_faiss_get_links(ann->faiss, &ann->links);
+  ann->has_links = ann->calls->get_links(ann->faiss, &ann->links);
   *out = ann;
   return KIN_OK;
 }
@@ -129,11 +132,13 @@ kin_status kin_ann_build(kin_context *context, const kin_vectors *file, const ki
                          .threads = kin_pool_threads(context->pool),
                          .on_progress = build->on_progress,
                          .user = build->user};
+  const kin_faiss_calls *calls;
   kin_faiss *faiss = NULL;
-  kin_status status = kin_faiss_is_there() ? check_rows(context, file, rows, err) : KIN_OK;
-  if (status == KIN_OK) status = kin_faiss_make(&source, &how, &faiss, err);
-  if (status == KIN_OK) status = kin_ann_save(file, key, build->factory, rows, faiss, err);
-  kin_faiss_free(faiss);
+  kin_status status = kin_faiss_load(&calls, err);
+  if (status == KIN_OK) status = check_rows(context, file, rows, err);
+  if (status == KIN_OK) status = calls->make(&source, &how, &faiss, err);
+  if (status == KIN_OK) status = kin_ann_save(file, key, build->factory, rows, calls, faiss, err);
+  if (faiss) calls->free(faiss);
   return status;
 }
 
@@ -180,7 +185,7 @@ static uint64_t count_wanted(const uint64_t *dead, const kin_row_filter *filter,
 static size_t depth_of(const kin_ann *ann, size_t k, uint64_t wanted) {
   uint64_t rows = ann->head.rows;
   if (wanted < rows / LEAST_SHARE || k > rows / MOST_SHARE) return 0;
-  double depth = kin_faiss_is_lossless(ann->faiss) ? (double)k : (double)k * LOSSY_FACTOR + LOSSY_MORE;
+  double depth = ann->calls->is_lossless(ann->faiss) ? (double)k : (double)k * LOSSY_FACTOR + LOSSY_MORE;
   if (wanted < rows) depth = depth * 1.2 * (double)rows / (double)wanted + 16;
   return depth < (double)(rows / 2) ? (size_t)depth : 0;
 }
@@ -208,7 +213,7 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
 static kin_status find(const search *s, size_t first, size_t n, int64_t *found, kin_error *err) {
   const kin_ann *ann = s->ann;
   const float *vectors = s->query->vectors + first * ann->rows.dim;
-  if (!ann->has_links) return kin_faiss_search(ann->faiss, vectors, n, s->depth, found, err);
+  if (!ann->has_links) return ann->calls->search(ann->faiss, vectors, n, s->depth, found, err);
   size_t ef = s->query->ann->ef ? s->query->ann->ef : DEFAULT_EF;
   kin_links_room *room = kin_links_room_new(&ann->links, ef > s->depth ? ef : s->depth);
   if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
@@ -279,6 +284,6 @@ kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t 
               .n_out = n_out};
   *complete = s.depth > 0;
   if (!s.depth) return KIN_OK;
-  kin_status status = kin_faiss_set_effort(ann->faiss, query->ann->probes, query->ann->ef, err);
+  kin_status status = ann->calls->set_effort(ann->faiss, query->ann->probes, query->ann->ef, err);
   return status == KIN_OK ? run(&s, complete, err) : status;
 }

@@ -25,11 +25,12 @@ kin_status kin_ann_read_head(const char *vectors_path, const kin_vectors_key *ke
 /* Check the whole file, for `file` (which need not be mapped), without FAISS. The errors above and below. */
 kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, kin_error *err);
 /* Open the index for `file`, which must be mapped and hold its rows. The errors above, KIN_ERR_MISMATCH also for
- * another history of the rows, and those of kin_faiss_read. */
+ * another history of the rows, and those of kin_faiss_load. */
 kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, kin_ann **out,
                         kin_error *err);
 /* Make one of the first `rows` rows of `file`, which must be mapped, and put its file in place of what is there. Errors
- * of kin_faiss_make; KIN_ERR_FORMAT: a row is damaged; KIN_ERR_IO. What was there stays until all is done. */
+ * of kin_faiss_load and of making an index (faiss.h); KIN_ERR_FORMAT: a row is damaged; KIN_ERR_IO. What was there
+ * stays until all is done. */
 kin_status kin_ann_build(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, uint64_t rows,
                          const kin_index_build *build, kin_error *err);
 void kin_ann_close(kin_ann *ann);

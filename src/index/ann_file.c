@@ -136,14 +136,18 @@ static kin_status check_file(const char *path, const kin_map *map, const kin_vec
   return KIN_OK;
 }
 
+static kin_status check_is_there(const char *path, kin_error *err) {
+  kin_status status;
+  int fd = open_file(path, &status, err);
+  if (fd >= 0) close(fd);
+  return status;
+}
+
 /* Map the file and check it; to be unmapped when that went well. */
 static kin_status map_checked(const char *path, const kin_vectors *file, const kin_vectors_key *key, kin_map *map,
                               file_head *h, kin_error *err) {
-  kin_status status;
-  int fd = open_file(path, &status, err); /* for its message, and so that no file is no other error */
-  if (fd < 0) return status;
-  close(fd);
-  status = kin_map_open(path, map, err);
+  kin_status status = check_is_there(path, err);
+  if (status == KIN_OK) status = kin_map_open(path, map, err);
   if (status != KIN_OK) return status;
   status = check_file(path, map, file, key, h, err);
   if (status != KIN_OK) kin_map_close(map);
@@ -162,18 +166,21 @@ kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, ki
 }
 
 kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vectors_key *key,
-                        const kin_faiss_rows *rows, kin_ann_head *head, kin_faiss **out, kin_error *err) {
+                        const kin_faiss_rows *rows, kin_ann_head *head, const kin_faiss_calls **calls, kin_faiss **out,
+                        kin_error *err) {
   kin_map map;
   file_head h;
   *out = NULL;
-  kin_status status = map_checked(path, file, key, &map, &h, err);
+  kin_status status = check_is_there(path, err);
+  if (status == KIN_OK) status = kin_faiss_load(calls, err); /* before the whole file is read in vain */
+  if (status == KIN_OK) status = map_checked(path, file, key, &map, &h, err);
   if (status != KIN_OK) return status;
   *head = (kin_ann_head){.rows = h.rows, .bytes = map.size};
   memcpy(head->factory, h.factory, sizeof head->factory);
-  status = kin_faiss_read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
+  status = (*calls)->read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
   kin_map_close(&map);
-  if (status != KIN_OK || kin_faiss_count(*out) == h.rows) return status;
-  kin_faiss_free(*out);
+  if (status != KIN_OK || (*calls)->count(*out) == h.rows) return status;
+  (*calls)->free(*out);
   *out = NULL;
   return damaged(path, "holds another number of rows than its head says", err);
 }
@@ -217,10 +224,11 @@ static kin_status complete(const char *path, sink *s, file_head *h, kin_error *e
   return KIN_OK;
 }
 
-static kin_status write_file(const char *path, const char *temporary, file_head *h, kin_faiss *faiss, kin_error *err) {
+static kin_status write_file(const char *path, const char *temporary, file_head *h, const kin_faiss_calls *calls,
+                             kin_faiss *faiss, kin_error *err) {
   sink s = {.fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (s.fd < 0) return kin_fail_errno(err, errno, "%s: can't write", temporary);
-  kin_status status = write_piece(&s, h, sizeof *h) ? kin_faiss_write(faiss, write_piece, &s, err) : KIN_ERR_IO;
+  kin_status status = write_piece(&s, h, sizeof *h) ? calls->write(faiss, write_piece, &s, err) : KIN_ERR_IO;
   if (s.errnum) status = kin_fail_errno(err, s.errnum, "%s: can't write", temporary);
   if (status == KIN_OK) status = complete(temporary, &s, h, err);
   if (close(s.fd) != 0 && status == KIN_OK) status = kin_fail_errno(err, errno, "%s: can't write", temporary);
@@ -231,7 +239,7 @@ static kin_status write_file(const char *path, const char *temporary, file_head 
 }
 
 kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const char *factory, uint64_t rows,
-                        kin_faiss *faiss, kin_error *err) {
+                        const kin_faiss_calls *calls, kin_faiss *faiss, kin_error *err) {
   file_head h = {
       .version = FORMAT_VERSION, .head_bytes = sizeof h, .dim = key->dim, .collection = key->collection, .rows = rows};
   memcpy(h.magic, file_magic, sizeof file_magic);
@@ -241,7 +249,7 @@ kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, con
   if (status != KIN_OK) return status;
   char *path = kin_ann_path(kin_vectors_path(file)), *temporary = temporary_path(kin_vectors_path(file));
   if (path && temporary)
-    status = write_file(path, temporary, &h, faiss, err);
+    status = write_file(path, temporary, &h, calls, faiss, err);
   else
     status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", kin_vectors_path(file));
   free(path);

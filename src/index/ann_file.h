@@ -6,11 +6,13 @@
 
 /* Where it lies; release with free. */
 char *kin_ann_path(const char *vectors_path);
-/* Read it from `path`, checked whole and found to be of the rows of `file`; errors as kin_ann_open. */
+/* Read it from `path`, checked whole and found to be of the rows of `file`, with FAISS, which is loaded where
+ * there is such a file. Errors as kin_ann_open. */
 kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vectors_key *key,
-                        const kin_faiss_rows *rows, kin_ann_head *head, kin_faiss **out, kin_error *err);
+                        const kin_faiss_rows *rows, kin_ann_head *head, const kin_faiss_calls **calls, kin_faiss **out,
+                        kin_error *err);
 /* Write it beside `file`; `factory` is shorter than KIN_ANN_FACTORY. */
 kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const char *factory, uint64_t rows,
-                        kin_faiss *faiss, kin_error *err);
+                        const kin_faiss_calls *calls, kin_faiss *faiss, kin_error *err);
 
 #endif

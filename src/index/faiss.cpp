@@ -1,4 +1,4 @@
-// FAISS's classes behind faiss.h: the only C++ here. No exception leaves it.
+// The module behind faiss.h: FAISS's classes, and the only C++ here. No exception leaves it.
 #include "index/faiss.h"
 
 #include <algorithm>
@@ -82,7 +82,7 @@ struct RowsComputer final : faiss::DistanceComputer {
     return rows.dot(at(i), at(j), rows.dim);
   }
   const float *at(int64_t i) const {
-    return kin_vectors_at(rows.file, static_cast<uint64_t>(i));
+    return rows.at(rows.file, static_cast<uint64_t>(i));
   }
   const kin_faiss_rows &rows;
   const float *query = nullptr;
@@ -104,7 +104,7 @@ struct Rows final : faiss::Index {
     throw faiss::FaissException("rows are searched through their links");
   }
   void reconstruct(int64_t i, float *out) const override {
-    std::copy_n(kin_vectors_at(rows.file, static_cast<uint64_t>(i)), rows.dim, out);
+    std::copy_n(rows.at(rows.file, static_cast<uint64_t>(i)), rows.dim, out);
   }
   faiss::DistanceComputer *get_distance_computer() const override {
     return new RowsComputer(rows);
@@ -231,7 +231,7 @@ void copy_rows(const kin_faiss_rows &rows, uint64_t first, uint64_t n, uint64_t 
                std::vector<float> &out) {
   out.resize(n * rows.dim);
   for (uint64_t i = 0; i < n; i++)
-    std::copy_n(kin_vectors_at(rows.file, first + i * stride_of / stride_to), rows.dim, out.data() + i * rows.dim);
+    std::copy_n(rows.at(rows.file, first + i * stride_of / stride_to), rows.dim, out.data() + i * rows.dim);
 }
 
 // The parts that are trained by k-means, made to report, to stop and not to write warnings, while this lives.
@@ -362,11 +362,9 @@ struct kin_faiss {
   std::unique_ptr<faiss::Index> index;
 };
 
-bool kin_faiss_is_there(void) {
-  return true;
-}
+namespace {
 
-kin_status kin_faiss_make(const kin_faiss_rows *rows, const kin_faiss_build *build, kin_faiss **out, kin_error *err) {
+kin_status make(const kin_faiss_rows *rows, const kin_faiss_build *build, kin_faiss **out, kin_error *err) {
   *out = nullptr;
   return guard(err, KIN_ERR_ARGUMENT, build->factory, [&] {
     const Threads threads(build->threads);
@@ -381,8 +379,8 @@ kin_status kin_faiss_make(const kin_faiss_rows *rows, const kin_faiss_build *bui
   });
 }
 
-kin_status kin_faiss_write(kin_faiss *faiss, bool (*write)(void *user, const void *data, size_t size), void *user,
-                           kin_error *err) {
+kin_status write(kin_faiss *faiss, bool (*write)(void *user, const void *data, size_t size), void *user,
+                 kin_error *err) {
   faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
   faiss::Index *storage = links ? links->storage : nullptr;
   kin_status status = guard(err, KIN_ERR_IO, "the index can't be written", [&] {
@@ -397,8 +395,7 @@ kin_status kin_faiss_write(kin_faiss *faiss, bool (*write)(void *user, const voi
   return status;
 }
 
-kin_status kin_faiss_read(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out,
-                          kin_error *err) {
+kin_status read(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out, kin_error *err) {
   *out = nullptr;
   return guard(err, KIN_ERR_FORMAT, "the index can't be read", [&] {
     Reader reader;
@@ -412,20 +409,20 @@ kin_status kin_faiss_read(const kin_faiss_rows *rows, const uint8_t *data, size_
   });
 }
 
-void kin_faiss_free(kin_faiss *faiss) {
+void release(kin_faiss *faiss) {
   delete faiss;
 }
 
-uint64_t kin_faiss_count(const kin_faiss *faiss) {
+uint64_t count(const kin_faiss *faiss) {
   return static_cast<uint64_t>(faiss->index->ntotal);
 }
 
-bool kin_faiss_is_lossless(const kin_faiss *faiss) {
+bool is_lossless(const kin_faiss *faiss) {
   faiss::Index *index = faiss->index.get();
   return as_links(index) || dynamic_cast<faiss::IndexFlat *>(index) || dynamic_cast<faiss::IndexIVFFlat *>(index);
 }
 
-bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out) {
+bool get_links(const kin_faiss *faiss, kin_links *out) {
   const faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
   if (!links || links->ntotal == 0) return false;
   const faiss::HNSW &hnsw = links->hnsw;
@@ -434,11 +431,11 @@ bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out) {
           hnsw.cum_nneighbor_per_level.data(),
           static_cast<int>(hnsw.entry_point),
           hnsw.max_level,
-          kin_faiss_count(faiss)};
+          count(faiss)};
   return true;
 }
 
-kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err) {
+kin_status set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err) {
   return guard(err, KIN_ERR_ARGUMENT, "the effort of the search", [&] {
     visit(faiss->index.get(), [&](faiss::Index *part) {
       if (auto *ivf = dynamic_cast<faiss::IndexIVF *>(part))
@@ -448,11 +445,18 @@ kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_
   });
 }
 
-kin_status kin_faiss_search(const kin_faiss *faiss, const float *queries, size_t n, size_t k, int64_t *rows,
-                            kin_error *err) {
+kin_status search(const kin_faiss *faiss, const float *queries, size_t n, size_t k, int64_t *rows, kin_error *err) {
   return guard(err, KIN_ERR_ARGUMENT, "the search", [&] {
     const Threads alone(1);
     std::vector<float> scores(n * k);
     faiss->index->search(static_cast<int64_t>(n), queries, static_cast<int64_t>(k), scores.data(), rows);
   });
+}
+
+} // namespace
+
+const kin_faiss_calls *kin_faiss_module(void) {
+  static const kin_faiss_calls calls = {KIN_FAISS_INTERFACE, make,      write,      read,  release, count,
+                                        is_lossless,         get_links, set_effort, search};
+  return &calls;
 }

@@ -1,5 +1,6 @@
-/* What ann.c needs of FAISS, in C: faiss.cpp has it, or, in a build without FAISS, faiss_missing.c, whose calls that
- * can fail are all KIN_ERR_UNSUPPORTED. A vector's number in an index is its row in the vector file. */
+/* What ann.c needs of FAISS, in C. It is in a module of its own, made of faiss.cpp, that faiss_load.c loads when it is
+ * first needed: FAISS's libraries take longer to load than all else, and need not be there. A vector's number in an
+ * index is its row in the vector file. */
 #ifndef KIN_FAISS_H
 #define KIN_FAISS_H
 
@@ -16,7 +17,8 @@ typedef struct kin_faiss kin_faiss;
 typedef struct kin_faiss_rows {
   const kin_vectors *file;
   size_t dim;
-  float (*dot)(const float *a, const float *b, size_t n); /* kin_kernels' */
+  const float *(*at)(const kin_vectors *file, uint64_t row); /* kin_vectors_at */
+  float (*dot)(const float *a, const float *b, size_t n);    /* kin_kernels' */
   void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
 } kin_faiss_rows;
 
@@ -28,32 +30,39 @@ typedef struct kin_faiss_build {
   void *user;
 } kin_faiss_build;
 
-/* Whether this build has FAISS. */
-bool kin_faiss_is_there(void);
-/* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,
- * KIN_ERR_CANCELLED. K-means, product quantizers and adding stop at once, other training when it is done. */
-kin_status kin_faiss_make(const kin_faiss_rows *rows, const kin_faiss_build *build, kin_faiss **out, kin_error *err);
-/* The index in FAISS's format, piece by piece; `write` returns false to stop, which is KIN_ERR_IO. */
-kin_status kin_faiss_write(kin_faiss *faiss, bool (*write)(void *user, const void *data, size_t size), void *user,
-                           kin_error *err);
-/* Read one back. FAISS believes what it reads: the bytes must be known to be kin_faiss_write's. */
-kin_status kin_faiss_read(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out,
-                          kin_error *err);
-void kin_faiss_free(kin_faiss *faiss);
+/* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
+#define KIN_FAISS_INTERFACE 1
+typedef struct kin_faiss_calls {
+  int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
+  /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,
+   * KIN_ERR_CANCELLED. K-means, product quantizers and adding stop at once, other training when it is done. */
+  kin_status (*make)(const kin_faiss_rows *rows, const kin_faiss_build *build, kin_faiss **out, kin_error *err);
+  /* The index in FAISS's format, piece by piece; `write` returns false to stop, which is KIN_ERR_IO. */
+  kin_status (*write)(kin_faiss *faiss, bool (*write)(void *user, const void *data, size_t size), void *user,
+                      kin_error *err);
+  /* Read one back. FAISS believes what it reads: the bytes must be known to be write's. */
+  kin_status (*read)(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out, kin_error *err);
+  void (*free)(kin_faiss *faiss); /* may be NULL */
+  uint64_t (*count)(const kin_faiss *faiss);
+  /* Whether it compares the vectors themselves, not something made smaller. */
+  bool (*is_lossless)(const kin_faiss *faiss);
+  /* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_links_search; *out is valid while
+   * the index is. */
+  bool (*get_links)(const kin_faiss *faiss, kin_links *out);
+  /* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come; 0:
+   * the default. An index of another kind takes no notice. Not while it is searched. */
+  kin_status (*set_effort)(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err);
+  /* About the k nearest rows of each query, best first, into rows[n][k], -1 where there are fewer. On the calling
+   * thread alone; several may search at once. */
+  kin_status (*search)(const kin_faiss *faiss, const float *queries, size_t n, size_t k, int64_t *rows, kin_error *err);
+} kin_faiss_calls;
 
-uint64_t kin_faiss_count(const kin_faiss *faiss);
-/* Whether it compares the vectors themselves, not something made smaller. */
-bool kin_faiss_is_lossless(const kin_faiss *faiss);
-/* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_links_search; *out is valid while the
- * index is. */
-bool kin_faiss_get_links(const kin_faiss *faiss, kin_links *out);
-/* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come; 0:
- * the default. An index of another kind takes no notice. Not while it is searched. */
-kin_status kin_faiss_set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err);
-/* About the k nearest rows of each query, best first, into rows[n][k], -1 where there are fewer. On the calling thread
- * alone; several may search at once. */
-kin_status kin_faiss_search(const kin_faiss *faiss, const float *queries, size_t n, size_t k, int64_t *rows,
-                            kin_error *err);
+/* Load the module, which then stays loaded; again, it costs little. KIN_ERR_UNSUPPORTED: it isn't there, or what it
+ * needs isn't; the message says what to install. */
+kin_status kin_faiss_load(const kin_faiss_calls **out, kin_error *err);
+
+/* The module's one symbol. */
+KIN_API const kin_faiss_calls *kin_faiss_module(void);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,12 @@
 """kindred index optimize, and searching by what it makes."""
 import json
+import os
+import pathlib
 import random
 import signal
 import subprocess
 import time
+from unittest import mock
 
 from support import BIN, CommandTest, main, make_bert
 
@@ -83,6 +86,36 @@ class Optimize(CommandTest):
         self.assertEqual(len(self.results("cat")), 10)
         self.run_kindred("index", "optimize", "--ann", "off")
         self.assertTrue(json.loads(self.run_kindred("store", "check", "--json").out)["ok"])
+
+    def test_loads_faiss_when_needed_only(self):
+        self.assertNotRegex(subprocess.run([BIN], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True,
+                                           text=True).stdout, "blas|gomp|faiss")
+        with mock.patch.dict(os.environ, {"KINDRED_FAISS": str(self.folder / "none.so")}):
+            self.assertEqual(len(self.results("cat")), 10)
+            self.assertTrue(json.loads(self.run_kindred("store", "check", "--json").out)["ok"])
+            for command in (["search", "cat", "--ann", "HNSW8"], ["index", "optimize", "--ann", "HNSW8"]):
+                error = self.run_kindred(*command, status=1).err
+                self.assertRegex(error, "FAISS can't be loaded: .*none.so.*install libfaiss-dev")
+            self.run_kindred("index", "optimize", "--ann", "off")
+        self.assertIsNone(self.ann())
+        other = str(pathlib.Path(BIN).with_name("libkindred.so"))
+        with mock.patch.dict(os.environ, {"KINDRED_FAISS": other}):
+            error = self.run_kindred("index", "optimize", "--ann", "HNSW8", status=1).err
+            self.assertIn("of another version of Kindred", error)
+
+    def test_found_where_it_is_installed(self):
+        build = pathlib.Path(BIN).parent
+        installed = self.folder / "usr"
+        subprocess.run(["cmake", "--install", build, "--prefix", installed], check=True, stdout=subprocess.DEVNULL)
+        (self.folder / "bin").mkdir()
+        (self.folder / "bin/link").symlink_to(installed / "bin/kindred")
+        for command in (installed / "bin/kindred", "bin/link"):
+            made = subprocess.run([command, "index", "optimize", "--ann", "HNSW8", "--json"], cwd=self.folder, check=True,
+                                  capture_output=True, text=True)
+            self.assertEqual(json.loads(made.stdout)["ann"], "HNSW8")
+        next(installed.rglob("libkindred_faiss.so")).unlink()
+        self.assertIn("no FAISS", subprocess.run([installed / "bin/kindred", "index", "optimize", "--ann", "HNSW8"],
+                                                 cwd=self.folder, capture_output=True, text=True).stderr)
 
     def test_few_vectors_are_searched_exactly(self):
         self.assertIn("searched exactly", self.run_kindred("index", "optimize").out)
