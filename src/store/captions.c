@@ -50,6 +50,7 @@ kin_status kin_update_captions(kin_update *u, const kin_candidate *c, kin_error 
   kin_status status = read_sidecar(c, &news, err);
   if (status == KIN_OK && news.has_embedded && kin_image_read_captions(c->path, &news.embedded, NULL) == KIN_ERR_MEMORY)
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory at %s", c->path);
+  if (status == KIN_OK && news.has_embedded) news.has_exif = kin_image_read_exif(c->path, &news.exif, NULL) == KIN_OK;
   if (status == KIN_OK && (news.has_sidecar || news.has_embedded)) {
     status = kin_update_begin(u, err);
     if (status == KIN_OK) status = u->catalogue->write_captions(u, c, &news, err);

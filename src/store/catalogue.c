@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* items.described: what in the file itself has been read. */
+enum { CAPTIONS = 1, CAPTIONS_AND_EXIF = 2 };
+
 /* ------------------------------------------------------------------- reading */
 
 static kin_status start(kin_update *u, kin_error *err) {
@@ -23,7 +26,7 @@ static kin_status find_one(kin_update *u, kin_candidate *c, kin_error *err) {
   if (sha256) memcpy(c->known_sha256, sha256, sizeof c->known_sha256);
   c->indexed = sqlite3_column_type(s, 4) != SQLITE_NULL;
   c->seen = sqlite3_column_int(s, 5);
-  c->described = sqlite3_column_int(s, 6);
+  c->described = sqlite3_column_int(s, 6) == CAPTIONS_AND_EXIF;
   c->sidecar_size = sqlite3_column_int64(s, 7);
   c->sidecar_mtime_ns = sqlite3_column_int64(s, 8);
   sqlite3_reset(s);
@@ -193,6 +196,15 @@ static kin_status copy_passages(kin_update *u, kin_candidate *c, kin_error *err)
   return status;
 }
 
+static kin_status write_exif(kin_update *u, const kin_candidate *c, const kin_exif *exif, kin_error *err) {
+  kin_status status = kin_sql_run(u->store, KIN_SQL_CLEAR_FILE_METADATA, err, "i", c->item);
+  if (status == KIN_OK && *exif->date)
+    status = kin_sql_run(u->store, KIN_SQL_ADD_FILE_METADATA, err, "iss", c->item, "date", exif->date);
+  if (status == KIN_OK && *exif->camera)
+    status = kin_sql_run(u->store, KIN_SQL_ADD_FILE_METADATA, err, "iss", c->item, "camera", exif->camera);
+  return status;
+}
+
 static kin_status write_captions(kin_update *u, const kin_candidate *c, const kin_caption_news *news, kin_error *err) {
   kin_status status = KIN_OK;
   if (news->has_sidecar)
@@ -200,7 +212,10 @@ static kin_status write_captions(kin_update *u, const kin_candidate *c, const ki
                          news->sidecar_mtime_ns);
   if (status != KIN_OK || !news->has_embedded) return status;
   status = kin_sql_run(u->store, KIN_SQL_SET_EMBEDDED, err, "is", c->item, news->embedded);
-  return status == KIN_OK ? kin_sql_run(u->store, KIN_SQL_SET_DESCRIBED, err, "i", c->item) : status;
+  if (status == KIN_OK && news->has_exif) status = write_exif(u, c, &news->exif, err);
+  if (status != KIN_OK) return status;
+  return kin_sql_run(u->store, KIN_SQL_SET_DESCRIBED, err, "ii", c->item,
+                     (int64_t)(news->has_exif ? CAPTIONS_AND_EXIF : CAPTIONS));
 }
 
 static kin_status touch(kin_update *u, const kin_candidate *c, kin_error *err) {

@@ -233,10 +233,12 @@ static const char *const statements[KIN_SQL_COUNT] = {
     [KIN_SQL_SET_EMBEDDED] = "INSERT INTO captions (item, embedded) SELECT ?1, ?2 WHERE ?2 IS NOT NULL"
                              " OR EXISTS (SELECT 1 FROM captions WHERE item = ?1)"
                              " ON CONFLICT DO UPDATE SET embedded = excluded.embedded",
-    [KIN_SQL_SET_DESCRIBED] = "UPDATE items SET described = 1 WHERE id = ?1",
+    [KIN_SQL_SET_DESCRIBED] = "UPDATE items SET described = ?2 WHERE id = ?1",
     [KIN_SQL_VECTOR_ROWS] = "SELECT row FROM vectors WHERE collection = ?1 AND item = ?2 ORDER BY ordinal",
     [KIN_SQL_ADD_METADATA] = "INSERT OR IGNORE INTO metadata VALUES (?1, ?2, 0, ?3, CAST(?4 AS REAL))",
     [KIN_SQL_CLEAR_METADATA] = "DELETE FROM metadata WHERE item = ?1 AND key = ?2 AND source = 0",
+    [KIN_SQL_ADD_FILE_METADATA] = "INSERT INTO metadata VALUES (?1, ?2, 1, ?3, NULL)",
+    [KIN_SQL_CLEAR_FILE_METADATA] = "DELETE FROM metadata WHERE item = ?1 AND source = 1",
     [KIN_SQL_MARK_SEEN] = "INSERT OR IGNORE INTO temp.seen VALUES (?1)",
     [KIN_SQL_CHECK_PAGES] = "PRAGMA integrity_check",
     [KIN_SQL_CHECK_KEYS] = "SELECT \"table\", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2",

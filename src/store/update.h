@@ -6,6 +6,7 @@
 
 #include "document/document.h"
 #include "embed/walk.h"
+#include "image/exif.h"
 #include "store/store.h"
 
 /* A file of the walk, or one that the store knows. */
@@ -29,18 +30,20 @@ typedef struct kin_candidate {
   bool written, complete;     /* of a document: its item is in the open transaction; all of it is read */
   float *vector;              /* in kin_update.vectors; NULL when `same` or failed */
   uint32_t width, height;
-  bool described;       /* of a picture: the captions in the file, as it is now, are known */
+  bool described;       /* of a picture: captions and EXIF in the file, as it is now, are known */
   int64_t sidecar_size; /* of the file with its caption, as it is known; -1: none */
   int64_t sidecar_mtime_ns;
 } kin_candidate;
 
-/* Captions of a picture that aren't known yet, or not any more. */
+/* Captions and EXIF of a picture that aren't known yet, or not any more. */
 typedef struct kin_caption_news {
   bool has_sidecar; /* the next three are news */
   char *sidecar;    /* UTF-8, or nearly; NULL: none */
   int64_t sidecar_size, sidecar_mtime_ns;
   bool has_embedded; /* the next one is news */
   char *embedded;
+  bool has_exif; /* likewise, together with has_embedded */
+  kin_exif exif;
 } kin_caption_news;
 
 typedef struct kin_catalogue kin_catalogue;

@@ -52,11 +52,14 @@ static size_t count_texts(const kin_filter *f) {
   return n;
 }
 
-/* True if any value of the key compares so: texts with the value, numbers with what it is as a number. */
+/* True if any value of the key compares so: texts with the value, numbers with what it is as a number. What the user
+ * gave stands in for what the file tells. */
 static void put_meta(FILE *out, const kin_filter *f) {
   size_t texts = count_texts(f), numbers = f->n_values - texts;
   if (f->op == KIN_FILTER_IS_NULL) fputs("NOT ", out);
-  fputs("EXISTS (SELECT 1 FROM metadata m WHERE m.item = i.id AND m.key = ?", out);
+  fputs("EXISTS (SELECT 1 FROM metadata m WHERE m.item = i.id AND m.key = ? AND (m.source = 0 OR NOT EXISTS (SELECT 1"
+        " FROM metadata g WHERE g.item = m.item AND g.key = m.key AND g.source = 0))",
+        out);
   if (f->op != KIN_FILTER_IS_NULL) {
     fputs(" AND (", out);
     if (texts) put_comparison(out, f, "m.value", texts);

@@ -258,6 +258,26 @@ class Metadata(CommandTest):
                            "meta.n < -1e12": "b", "meta.ok = 'true'": "a", "meta.none is null": "abc",
                            "meta.장소 glob '바*'": "b", "meta.n in (1.5, 3)": "a"})
 
+    def test_exif(self):
+        """What the photos themselves tell: the files are exiftool's."""
+        exif = pathlib.Path(os.environ["KINDRED_SOURCE"], "tests/data/exif")
+        for name in ("all.jpg", "all.png", "digitized.jpg", "model.jpg", "none.jpg"):
+            self.put(f"q/{name.replace('.', '_')}.{name[-3:]}", (exif / name).read_bytes())
+        self.run_kindred("index", "-q", "-m", self.clip, "q")
+        cases = {"meta.date >= '2023'": "all_jpgall_png", "meta.date < '2023'": "digitized_jpg",
+                 "meta.date = '2023-05-01T14:30:00'": "all_jpgall_png", "meta.camera is not null":
+                 "all_jpgall_pngdigitized_jpgmodel_jpg", "meta.camera = 'NIKON D750'": "digitized_jpg",
+                 "meta.camera = 'FUJIFILM X100V' and name = 'all_png.png'": "all_png"}
+        self.assert_found(cases)
+        # What is given stands in for it, and it comes back; another file under the same name has its own.
+        self.give("m.csv", "path,date\nq/all_png.png,1999\n")
+        self.assert_found({"meta.date >= '2023'": "all_jpg", "meta.date = '1999'": "all_png"})
+        self.give("m.csv", "path,date\nq/all_png.png,\n")
+        self.put("q/all_jpg.jpg", (exif / "changed.jpg").read_bytes())
+        self.run_kindred("index", "-q", "-m", self.clip, "q")
+        self.assert_found({"meta.date >= '2023'": "all_jpgall_png", "meta.date >= '2024'": "all_jpg",
+                           "meta.camera = 'Ricoh'": "all_jpg"})
+
     def test_bad_files(self):
         cases = {("m.txt", "x"): "m.txt: metadata comes in .jsonl or .csv files",
                  ("m.csv", "a,b\n1,2\n"): 'm.csv: the first line names no column "path"',
