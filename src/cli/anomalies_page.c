@@ -4,12 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BINS = 48, LEFT = 8, WIDTH = 624, TOP = 12, HEIGHT = 130 };
+enum { BINS = 48, LEFT = 8, WIDTH = 624, TOP = 26, HEIGHT = 130 };
 
 static const char style[] =
-    "article h2{margin-top:0}svg{width:100%;max-width:720px;height:auto;display:block}svg "
-    "text{font-size:11px;fill:var(--soft)}"
-    "svg .above{fill:var(--other)}svg .usual{fill:var(--best)}svg line{stroke:var(--line)}"
+    "article h2{margin-top:0}svg .above{fill:var(--other)}svg .usual{fill:var(--best)}"
     "svg .limit{stroke:var(--other);stroke-dasharray:4 3}\n"
     ".pictures .score,.texts .score{color:var(--soft)}h2 small{display:inline;margin-left:.6em}\n";
 
@@ -41,8 +39,9 @@ static void put_histogram(FILE *out, const anomalies_job *j) {
   histogram h;
   count_scores(j, &h);
   const double step = (h.high - h.low) / BINS, limit = place(&h, j->info.limit);
+  const bool left = limit > LEFT + WIDTH / 2; /* of its line */
   fprintf(out,
-          "<article><h2>Scores</h2>\n<svg viewBox=\"0 0 640 170\" role=\"img\" aria-label=\"how many items have which "
+          "<article><h2>Scores</h2>\n<svg viewBox=\"0 0 640 184\" role=\"img\" aria-label=\"how many items have which "
           "score\"><line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n",
           LEFT, LEFT + WIDTH, TOP + HEIGHT, TOP + HEIGHT);
   for (size_t b = 0; b < BINS; b++) {
@@ -54,13 +53,13 @@ static void put_histogram(FILE *out, const anomalies_job *j) {
             from + step / 2 > j->info.limit ? "above" : "usual", place(&h, from) + 0.5, TOP + HEIGHT - tall,
             (double)WIDTH / BINS - 1, tall, h.counts[b], from, b + 1 < BINS ? "" : " on");
   }
-  fprintf(out, "<text x=\"%d\" y=\"160\">%.4g</text><text x=\"%d\" y=\"160\" text-anchor=\"end\">%.4g%s</text>", LEFT,
+  fprintf(out, "<text x=\"%d\" y=\"176\">%.4g</text><text x=\"%d\" y=\"176\" text-anchor=\"end\">%.4g%s</text>", LEFT,
           h.low, LEFT + WIDTH, h.high, h.high < j->scores[j->order[0]] ? " and more" : "");
   if (j->info.limit >= h.low && j->info.limit <= h.high)
     fprintf(out,
-            "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"4\" y2=\"%d\"/><text x=\"%.1f\" y=\"160\" "
-            "text-anchor=\"middle\">%.4g</text>",
-            limit, limit, TOP + HEIGHT, limit, j->info.limit);
+            "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"2\" y2=\"%d\"/><text x=\"%.1f\" y=\"16\" "
+            "text-anchor=\"%s\">limit %.4g</text>",
+            limit, limit, TOP + HEIGHT, limit + (left ? -5 : 5), left ? "end" : "start", j->info.limit);
   fputs("</svg></article>\n", out);
 }
 
@@ -87,8 +86,8 @@ static void put_section(FILE *out, const anomalies_job *j, const char *title, si
 int anomalies_write_page(const anomalies_job *j, cli_page *page) {
   char digits[32], text[96];
   FILE *out = cli_page_begin(page, "Anomalies", style);
-  fprintf(out, "<p>%zu of %s item%s score above %.4g (%s, %s).</p>\n", j->anomalies,
-          cli_group_digits(j->v.set.n, digits), cli_plural(j->v.set.n), j->info.limit,
+  fprintf(out, "<p>%zu of %s item%s score%s above %.4g (%s, %s).</p>\n", j->anomalies,
+          cli_group_digits(j->v.set.n, digits), cli_plural(j->v.set.n), j->anomalies == 1 ? "s" : "", j->info.limit,
           kin_detector_method_name(j->info.method), anomalies_threshold_text(&j->info, text));
   put_histogram(out, j);
   const size_t above = j->anomalies < j->count ? j->anomalies : j->count;

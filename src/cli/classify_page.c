@@ -9,7 +9,11 @@ enum { THUMBNAIL = 220, MOST_IN_SECTION = 60, MOST_MISTAKES = 40 };
 
 static const char style[] =
     "h2 small,h2 b{display:inline;font-weight:400;margin-left:.6em}\n"
-    ".confusion thead th{overflow-wrap:normal}.confusion td{min-width:3em}.confusion "
+    ".confusion thead th{overflow-wrap:normal}.confusion td{min-width:3em}"
+    ".confusion th:first-child{position:sticky;left:0;background:var(--card)}"
+    "@media(max-width:640px){.confusion thead th:not(:first-child){writing-mode:vertical-rl;text-align:left;"
+    "padding:.5em 1.1em .5em .9em}.confusion td{min-width:0}}"
+    ".confusion "
     "td.right{background:var(--best-back);color:var(--best);font-weight:600}\n"
     ".confusion td.wrong{color:var(--other);font-weight:600}.confusion td.none{color:var(--soft)}\n"
     ".wrong .score,.wrong .true{color:var(--other)}.true{display:block;font-size:.8rem}\n"

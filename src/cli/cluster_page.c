@@ -13,9 +13,8 @@ static const char style[] =
     "article h3{font-size:.85rem;margin:14px 0 6px;color:var(--soft);font-weight:600}\n"
     "dl{display:flex;flex-wrap:wrap;gap:8px 28px;margin:12px 0}dt{font-size:.8rem;color:var(--soft)}"
     "dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}\n"
-    "svg{width:100%;max-width:640px;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}"
     "polyline{fill:none;stroke:var(--best);stroke-width:2}circle{fill:var(--card);stroke:var(--best);stroke-width:2}"
-    "circle.chosen{fill:var(--best)}line{stroke:var(--line)}@media(max-width:640px){svg text{font-size:17px}}\n"
+    "circle.chosen{fill:var(--best)}\n"
     ".sizes{display:flex;height:22px;border-radius:6px;overflow:hidden;margin:14px 0 "
     "22px;background:var(--line);gap:1px}"
     ".sizes a{background:var(--best);opacity:.85;min-width:2px}.sizes a:nth-child(even){opacity:.5}\n";

@@ -136,14 +136,16 @@ static const char style_sheet[] =
     "grid-template-columns:repeat(auto-fill,minmax(130px,1fr))}\n"
     ".pictures li{min-width:0;max-width:220px}\n"
     ".pictures img{width:100%;height:auto;aspect-ratio:4/3;object-fit:cover;border-radius:6px;display:block;"
-    "background:var(--line)}\n"
+    "background:var(--line);outline:1px solid var(--line);outline-offset:-1px}\n"
+    "svg{width:100%;max-width:720px;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}"
+    "svg line{stroke:var(--line)}\n"
     ".texts{margin:0;padding-left:1.2em}.texts li{margin:.25em 0;overflow-wrap:anywhere}\n"
     ".score{font-size:.85rem;font-variant-numeric:tabular-nums}\n"
     ".name{display:block;font-size:.8rem;color:var(--soft);white-space:nowrap;overflow:hidden;text-overflow:ellipsis}\n"
     ".name b{font-weight:600;color:var(--text)}\n"
     "footer{color:var(--soft);font-size:.8rem;margin-top:24px}\n"
     "@media(max-width:640px){article{padding:12px}table{font-size:.85rem}th,td{padding:.45em .5em}thead "
-    "th{min-width:0}small,.score{font-size:.72rem}"
+    "th{min-width:0}small,.score{font-size:.72rem}svg text{font-size:18px}"
     ".pictures{grid-template-columns:repeat(auto-fill,minmax(96px,1fr));gap:8px}}\n";
 
 static FILE *begin(cli_page *page, const char *title, const char *style, const char *more_policy) {

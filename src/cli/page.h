@@ -8,7 +8,8 @@
  *   cli_page_close(&page);                                  in any case
  *
  * The frame styles body, headings, p, small, table (in a div.scroll), article, ol.pictures > li, ul.texts > li, .name,
- * .score, footer, and defines the colours --page --card --text --soft --line --best --best-back --other. */
+ * .score, footer, svg charts 640 wide with their lines and texts, and defines the colours --page --card --text --soft
+ * --line --best --best-back --other. */
 #ifndef KIN_CLI_PAGE_H
 #define KIN_CLI_PAGE_H
 

@@ -7,9 +7,8 @@
 enum { LEFT = 8, WIDTH = 624, TOP = 12, HEIGHT = 150, COLUMNS = 312, EACH_SIDE = 6 };
 
 static const char style[] =
-    "article h2{margin-top:0}svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--soft)}svg "
-    "line{stroke:var(--line)}"
-    "svg .score{stroke:var(--best);stroke-width:1.4}svg .above{stroke:var(--other);stroke-width:1.8}"
+    "article h2{margin-top:0}"
+    "svg .score{stroke:var(--best)}svg .above{stroke:var(--other)}"
     "svg .limit{fill:none;stroke:var(--other);opacity:.6}svg .change{stroke:var(--text);stroke-dasharray:4 3}\n"
     "article h3{font-size:.85rem;margin:14px 0 6px;color:var(--soft);font-weight:600}"
     ".pictures .score,.texts .score{color:var(--soft)}\n";
@@ -32,6 +31,8 @@ static double greatest(const recent_job *j, const double *values, size_t column)
 }
 
 static void put_scores(FILE *out, const recent_job *j, double most) {
+  const size_t n = j->v.set.n;
+  fprintf(out, "<g stroke-width=\"%.1f\">", fmin(6, 0.6 * WIDTH / (double)(n < COLUMNS ? n : COLUMNS)));
   for (size_t c = 0; c < COLUMNS; c++) {
     const double score = greatest(j, j->scores, c), x = LEFT + WIDTH * ((double)c + 0.5) / COLUMNS;
     bool above = false;
@@ -41,7 +42,7 @@ static void put_scores(FILE *out, const recent_job *j, double most) {
       fprintf(out, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%d\"/>", above ? "above" : "score", x,
               x, y_of(score, most), TOP + HEIGHT);
   }
-  fputs("\n<polyline class=\"limit\" points=\"", out);
+  fputs("</g>\n<polyline class=\"limit\" points=\"", out);
   for (size_t c = 0; c < COLUMNS; c++) {
     const double limit = greatest(j, j->limits, c);
     if (!isnan(limit)) fprintf(out, "%.1f,%.1f ", LEFT + WIDTH * ((double)c + 0.5) / COLUMNS, y_of(limit, most));
@@ -64,8 +65,9 @@ static void put_chart(FILE *out, const recent_job *j) {
             x_of(j, j->changes[i]), TOP + HEIGHT);
   fprintf(out, "<text x=\"%d\" y=\"180\">%.10s</text><text x=\"%d\" y=\"180\" text-anchor=\"end\">%.10s</text>", LEFT,
           recent_time_text(j, 0, first), LEFT + WIDTH, recent_time_text(j, n - 1, last));
-  fprintf(out, "</svg>\n<p>Each line is the highest score of some items in a row; the curve is the limit, dashed lines "
-               "are changes.</p></article>\n");
+  fprintf(out, "</svg>\n<p>Each line is %s%s%s.</p></article>\n",
+          n > COLUMNS ? "the highest score of some items in a row" : "the score of an item",
+          isnan(j->limits[n - 1]) ? "" : "; the curve is the limit", j->n_changes ? "; dashed lines are changes" : "");
 }
 
 static void put_places(FILE *out, const recent_job *j, size_t first, size_t end) {
