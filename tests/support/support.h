@@ -27,6 +27,14 @@ size_t test_read_lines(const char *relative, char **lines, size_t most);
 
 /* Assert that `status` is `expected` and that the message holds `part`. */
 void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part);
+/* Under a sanitizer, which costs 5 to 20 times the time: full-size models are left out where small ones run the same
+ * code. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#else
+#define TEST_SANITIZED 0
+#endif
+
 /* Assert KIN_OK, printing the message otherwise. */
 void test_assert_ok(kin_status status, const kin_error *err);
 
@@ -42,10 +50,5 @@ float *test_random_floats(size_t n, uint64_t seed);
 
 /* Resident bytes of this process that aren't file pages; no measure under a sanitizer, whose own tables grow. */
 long test_resident_bytes(void);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TEST_COUNTS_MEMORY false
-#else
-#define TEST_COUNTS_MEMORY true
-#endif
 
 #endif

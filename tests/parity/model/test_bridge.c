@@ -147,7 +147,7 @@ static void works_as_a_model(void **state) {
 }
 
 int main(void) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if TEST_SANITIZED
   printf("skipped: hundreds of pictures take too long under a sanitizer, where cli/test_align runs\n");
   return 77;
 #endif

@@ -21,6 +21,9 @@ class Accuracy(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if os.environ["KINDRED_SANITIZE"]:
+        print("skipped: parity/model/test_focus runs this model under a sanitizer, on fewer photos")
+        sys.exit(77)
     if not all((cache / name / ".material").exists() for name in ("vit-s-focus", "gcompris-photos")):
         print("skipped: fetch the materials with: tools/materials.py vit-s-focus gcompris-photos")
         sys.exit(77)

@@ -43,8 +43,7 @@ static const subject subjects[] = {
     {"clip-tiny", 17, 17},    {"dinov2-tiny", 17, 17},
     {"clip-rn-tiny", 17, 17}, {"dinov2-registers-swiglu-tiny", 17, 17},
     {"roberta-tiny", 0, 17},
-/* Under a sanitizer the small models, which run the same code, are enough: plain C would take many minutes. */
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#if !TEST_SANITIZED
     {"clip-vit-b-32", 1, 3},  {"dinov2-small", 1, 0},
     {"clip-rn50", 1, 0},      {"multilingual-clip", 0, 5},
 #endif

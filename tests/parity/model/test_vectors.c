@@ -157,11 +157,21 @@ static void check_model(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      MODEL("clip-tiny"),          MODEL("clip-vit-b-32"),         MODEL("dinov2-tiny"),
-      MODEL("dinov2-small"),       MODEL("clip-rn-tiny"),          MODEL("clip-rn50"),
-      MODEL("clip-open-tiny"),     MODEL("dinov2-registers-tiny"), MODEL("dinov2-registers-swiglu-tiny"),
-      MODEL("dinov2-swiglu-tiny"), MODEL("dinov2-base"),           MODEL("multilingual-clip"),
-      MODEL("roberta-tiny"),
+    MODEL("clip-tiny"),
+    MODEL("dinov2-tiny"),
+    MODEL("dinov2-small"),
+    MODEL("clip-rn-tiny"),
+    MODEL("dinov2-registers-tiny"),
+    MODEL("dinov2-registers-swiglu-tiny"),
+    MODEL("roberta-tiny"),
+    MODEL("dinov2-swiglu-tiny"),
+    MODEL("clip-open-tiny"),
+#if !TEST_SANITIZED
+    MODEL("clip-vit-b-32"),
+    MODEL("clip-rn50"),
+    MODEL("dinov2-base"),
+    MODEL("multilingual-clip"),
+#endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 #define FILES 200
 #define RECORD 192 /* bytes: 64 and 24 floats, rounded up */
 #define HEADER 4096
-#ifdef __SANITIZE_ADDRESS__
+#if TEST_SANITIZED
 #define KILLS 20
 #else
 #define KILLS 40

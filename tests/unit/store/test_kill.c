@@ -14,7 +14,7 @@
 
 #define DIM 40
 #define FILES 120
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if TEST_SANITIZED
 #define KILLS 40
 #define DELAY_US 300 /* a file */
 #else
