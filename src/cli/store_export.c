@@ -8,6 +8,7 @@
 typedef struct export_options {
   cli_common common;
   const char *store, *output, *paths, *model;
+  kin_elastic_options elastic;
 } export_options;
 
 typedef struct job {
@@ -71,7 +72,8 @@ static int export(const export_options *o) {
   job j = {.options = o};
   kin_error err;
   int status = cli_open_context(&o->common, &session);
-  if (status == CLI_OK && kin_store_open(session.context, o->store, KIN_STORE_READ, &store, &err) != KIN_OK)
+  if (status == CLI_OK &&
+      kin_store_open_with(session.context, o->store, KIN_STORE_READ, &o->elastic, &store, &err) != KIN_OK)
     status = cli_failed(&err);
   if (status == CLI_OK) status = choose(o, store);
   if (status == CLI_OK && o->paths) status = cli_output_open(o->paths, &j.paths);
@@ -90,6 +92,7 @@ static int run(const cli_command *command, int argc, char **argv) {
       {"paths", 0, CLI_TEXT, &o.paths, "FILE", "also write each vector's path, a line each"},
       {"model", 'm', CLI_TEXT, &o.model, "MODEL",
        "which collection: its model's directory, name or id's\nfirst digits, or the collection's number"},
+      CLI_ELASTIC_OPTIONS(o.elastic),
       CLI_STORE_OPTIONS(o.store, o.common)};
   cli_list operands = {0};
   int status;

@@ -11,6 +11,7 @@ typedef struct import_options {
   cli_common common;
   const char *store, *paths;
   bool new_ids;
+  kin_elastic_options elastic;
 } import_options;
 
 static bool on_progress(void *user, uint64_t done, uint64_t total) {
@@ -61,7 +62,8 @@ static int import(const import_options *o, const char *path) {
   int status = cli_open_context(&o->common, &session);
   if (status == CLI_OK && o->common.model && !exists)
     status = cli_open_model(o->common.model, o->common.pooling, &session);
-  if (status == CLI_OK && kin_store_open(session.context, o->store, KIN_STORE_WRITE, &store, &err) != KIN_OK)
+  if (status == CLI_OK &&
+      kin_store_open_with(session.context, o->store, KIN_STORE_WRITE, &o->elastic, &store, &err) != KIN_OK)
     status = cli_failed(&err);
   if (status == CLI_OK && o->common.model && exists)
     status = cli_open_model_of(store, o->common.model, &o->common, &session);
@@ -82,9 +84,11 @@ static int import(const import_options *o, const char *path) {
 static int run(const cli_command *command, int argc, char **argv) {
   import_options o = {.store = "./kindred.db"};
   const cli_option options[] = {
-      {"store", 's', CLI_TEXT, &o.store, "FILE", "the store (default: ./kindred.db); made if missing"},
+      {"store", 's', CLI_TEXT, &o.store, "FILE",
+       "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX; made if missing"},
       {"paths", 0, CLI_TEXT, &o.paths, "FILE", "of .npy and .fvecs: the path of each vector's file, a\nline each"},
       {"new-ids", 0, CLI_FLAG, &o.new_ids, NULL, "give the items new ids instead of those in the file"},
+      CLI_ELASTIC_OPTIONS(o.elastic),
       CLI_POOLING_OPTION(o.common),
       CLI_COMMON_OPTIONS(o.common)};
   cli_list operands = {0};

@@ -39,6 +39,8 @@ void kin_remote_clear(kin_elastic_run *run) {
   json_decref(run->page);
   free(run->to);
   kin_groups_free(run->seen);
+  json_decref(run->asked);
+  json_decref(run->known);
   *run = (kin_elastic_run){0};
 }
 

@@ -49,7 +49,7 @@ static void hex_of(const uint8_t sha256[32], char out[65]) {
   for (size_t i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", sha256[i]);
 }
 
-static void read_known(kin_candidate *c, const json_t *source) {
+void kin_remote_read_known(kin_candidate *c, const json_t *source) {
   char digits[3] = "";
   const char *hex = text_of(source, "sha256");
   c->item = number_of(source, "item");
@@ -73,9 +73,9 @@ static const char *find_error(const json_t *docs) {
   return NULL;
 }
 
-/* What is known of the documents of these names, an answer with as many "docs". */
-static kin_status get_documents(kin_update *u, json_t *names, json_t **out, kin_error *err) {
-  static const char call[] = "_mget?_source_includes=item,size,mtime_ns,sha256,described,sidecar_size,sidecar_mtime_ns";
+kin_status kin_remote_get_known(kin_update *u, json_t *names, json_t **out, kin_error *err) {
+  static const char call[] =
+      "_mget?_source_includes=item,size,mtime_ns,sha256,described,sidecar_size,sidecar_mtime_ns,meta";
   kin_status status = KIN_OK;
   const char *reason = "";
   *out = NULL;
@@ -112,11 +112,11 @@ static kin_status find(kin_update *u, kin_candidate *files, size_t n, kin_error 
     kin_remote_name(item, 0, name);
     ok = item && note_seen(u, item, &files[i].seen) && json_array_append_new(names, json_string(name)) == 0;
   }
-  kin_status status = ok ? get_documents(u, names, &answer, err) : no_memory(u, err);
+  kin_status status = ok ? kin_remote_get_known(u, names, &answer, err) : no_memory(u, err);
   const json_t *docs = json_object_get(answer, "docs");
   for (size_t i = 0; status == KIN_OK && i < n; i++) {
     const json_t *source = json_object_get(json_array_get(docs, i), "_source");
-    if (source) read_known(&files[i], source);
+    if (source) kin_remote_read_known(&files[i], source);
   }
   json_decref(names);
   json_decref(answer);

@@ -151,7 +151,12 @@ kin_status kin_remote_make_visible(kin_store *store, kin_error *err) {
 }
 
 bool kin_remote_set_caption_field(const kin_store *store, json_t *fields, const char *key, const char *text) {
-  if (!text) return json_object_set_new(fields, key, json_null()) == 0;
-  if (store->remote->tokens) return json_object_set_new(fields, key, kin_remote_words_of(text, false)) == 0;
-  return kin_json_set_text(fields, key, text);
+  char whole[40];
+  if (!store->remote->tokens)
+    return text ? kin_json_set_text(fields, key, text) : json_object_set_new(fields, key, json_null()) == 0;
+  snprintf(whole, sizeof whole, "%s" KIN_ELASTIC_WHOLE, key);
+  if (!text)
+    return json_object_set_new(fields, key, json_null()) == 0 && json_object_set_new(fields, whole, json_null()) == 0;
+  return json_object_set_new(fields, key, kin_remote_words_of(text, false)) == 0 &&
+         kin_json_set_text(fields, whole, text);
 }

@@ -11,6 +11,8 @@
 
 /* A part of the answer is none. */
 #define KIN_ELASTIC_SEARCH "_search?allow_partial_search_results=false"
+/* Behind the name of a caption's field: its text, where that field holds this library's own tokens. */
+#define KIN_ELASTIC_WHOLE "_text"
 enum { KIN_ELASTIC_MOST_HITS = 10000, KIN_ELASTIC_PAGE = 500 };
 
 /* A file's document with ordinal 0 while its parts come in. */
@@ -38,11 +40,12 @@ typedef struct kin_elastic_run {
   size_t n_items, items_capacity;
   kin_elastic_operation *operations;
   size_t n, capacity, bytes;
-  double since; /* the first of them came */
-  json_t *page; /* of next_unseen: hits sorted by path ... */
-  size_t at;    /* ... the next of them ... */
-  char *to;     /* ... up to this path */
-  kin_groups *seen; /* of several roots, which may overlap: the items that were looked up; NULL: there is one */
+  double since;          /* the first of them came */
+  json_t *page;          /* of next_unseen: hits sorted by path ... */
+  size_t at;             /* ... the next of them ... */
+  char *to;              /* ... up to this path */
+  kin_groups *seen;      /* of several roots, which may overlap: the items that were looked up; NULL: there is one */
+  json_t *asked, *known; /* of an import: names to look up, and by name what is known of those that exist */
 } kin_elastic_run;
 
 struct kin_remote {
@@ -103,6 +106,13 @@ void kin_remote_clear(kin_elastic_run *run);
 kin_status kin_remote_make_visible(kin_store *store, kin_error *err);
 /* A caption (NULL: none) as it is indexed. */
 bool kin_remote_set_caption_field(const kin_store *store, json_t *fields, const char *key, const char *text);
+
+/* ---- elastic_catalogue.c */
+
+/* What is known of the files whose documents have these names, an answer with as many "docs" ... */
+kin_status kin_remote_get_known(kin_update *u, json_t *names, json_t **out, kin_error *err);
+/* ... and one's _source. */
+void kin_remote_read_known(kin_candidate *c, const json_t *source);
 
 /* ---- elastic_given.c */
 

@@ -20,6 +20,8 @@ typedef struct import {
   kin_import_options options;
   kin_import_report report;
   kin_candidate file; /* that the vectors at hand are of */
+  bool checking;      /* the file is read through before anything is sent: nothing is written */
+  kin_error failure;  /* the first file that an index didn't take */
 } import;
 
 static const char *text_of(const json_t *object, const char *key) {
@@ -128,6 +130,8 @@ static kin_status describe_file(import *m, const kin_import_row *row, kin_error 
     kin_update_parse_sha256(hex, c->sha256);
     c->size = (uint64_t)number_of(row, "size");
     c->mtime_ns = number_of(row, "mtime_ns");
+  } else if (m->checking) {
+    return KIN_OK;
   } else if (stat(c->path, &s) == 0 && S_ISREG(s.st_mode)) {
     c->size = (uint64_t)s.st_size;
     c->mtime_ns = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
@@ -138,12 +142,12 @@ static kin_status describe_file(import *m, const kin_import_row *row, kin_error 
   return KIN_OK;
 }
 
-/* A new item keeps its id, unless another has it. */
+/* A new item keeps its id, unless another has it. In an index the path alone makes an id. */
 static kin_status choose_id(import *m, const kin_import_row *row, kin_error *err) {
   sqlite3_stmt *s;
   bool taken;
   int64_t id = number_of(row, "id");
-  if (m->file.item || id <= 0 || m->options.new_ids) return KIN_OK;
+  if (m->u.store->remote || m->file.item || id <= 0 || m->options.new_ids) return KIN_OK;
   m->file.wanted_item = id;
   kin_status status = kin_sql_bind(m->u.store, KIN_SQL_FIND_ID, &s, err, "i", id);
   if (status == KIN_OK) status = kin_sql_step(m->u.store, s, &taken, err);
@@ -154,40 +158,78 @@ static kin_status choose_id(import *m, const kin_import_row *row, kin_error *err
   return status;
 }
 
+static kin_status write_given(import *m, const char *given, const json_t *values, kin_error *err) {
+  kin_update *u = &m->u;
+  kin_status status = KIN_OK;
+  const char *key;
+  json_t *value;
+  if (u->store->remote) return kin_remote_import_given(u, &m->file, given, values, err);
+  if (given) status = kin_sql_run(u->store, KIN_SQL_SET_GIVEN, err, "is", m->file.item, given);
+  json_object_foreach((json_t *)values, key, value) {
+    if (status == KIN_OK) status = kin_metadata_set(u->store, m->file.item, key, value, err);
+  }
+  return status;
+}
+
 static kin_status write_words(import *m, const kin_import_row *row, kin_error *err) {
   const json_t *captions = json_object_get(row->object, "captions"), *values = json_object_get(row->object, "metadata");
-  const char *given = text_of(captions, "given"), *sidecar = text_of(captions, "sidecar"), *key;
-  const char *embedded = text_of(captions, "embedded");
+  const char *sidecar = text_of(captions, "sidecar"), *embedded = text_of(captions, "embedded");
   const kin_caption_news news = {.has_sidecar = sidecar != NULL,
                                  .sidecar = (char *)sidecar,
                                  .sidecar_size = -1,
                                  .has_embedded = embedded != NULL,
                                  .embedded = (char *)embedded};
-  kin_status status = m->u.catalogue->write_captions(&m->u, &m->file, &news, err);
-  if (status == KIN_OK && given) status = kin_sql_run(m->u.store, KIN_SQL_SET_GIVEN, err, "is", m->file.item, given);
-  json_t *value;
-  json_object_foreach((json_t *)values, key, value) {
-    if (status == KIN_OK) status = kin_metadata_set(m->u.store, m->file.item, key, value, err);
-  }
-  return status;
+  kin_status status = write_given(m, text_of(captions, "given"), values, err);
+  if (status != KIN_OK || !(sidecar || embedded)) return status;
+  return m->u.catalogue->write_captions(&m->u, &m->file, &news, err);
+}
+
+/* All vectors of the file at hand are written. */
+static kin_status end_file(import *m, kin_error *err) {
+  kin_update *u = &m->u;
+  if (!m->file.path || m->checking) return KIN_OK;
+  kin_status status = (m->file.indexed ? u->catalogue->complete : u->catalogue->mark_seen)(u, &m->file, err);
+  if (status != KIN_OK || !u->store->remote || !u->catalogue->is_due(u)) return status;
+  return u->catalogue->commit(u, err);
+}
+
+/* What the store knows of the file at hand. */
+static kin_status find_file(import *m, kin_error *err) {
+  kin_update *u = &m->u;
+  bool twice = false;
+  kin_status status = KIN_OK;
+  if (m->checking)
+    status = kin_remote_import_note(u, m->file.path, &twice, err);
+  else if (u->store->remote)
+    status = kin_remote_import_find(u, &m->file, err);
+  else
+    status = u->catalogue->find(u, &m->file, 1, err);
+  if (status != KIN_OK || !(twice || m->file.seen)) return status;
+  return kin_import_fail(m->source, err, "%s is there twice", m->file.path);
 }
 
 /* Takes over `path`. */
 static kin_status begin_file(import *m, const kin_import_row *row, char *path, kin_error *err) {
   kin_update *u = &m->u;
+  kin_status status = end_file(m, err);
   free(m->file.path);
   m->file = (kin_candidate){.path = path, .sidecar_size = -1};
-  kin_status status = u->catalogue->find(u, &m->file, 1, err);
-  if (status == KIN_OK && m->file.seen) status = kin_import_fail(m->source, err, "%s is there twice", path);
+  if (text_of(row->object, "passage")) {
+    m->file.format = kin_document_format_of(path);
+    if (!m->file.format) m->file.format = KIN_DOCUMENT_PLAIN;
+  }
+  if (status == KIN_OK) status = find_file(m, err);
   if (status == KIN_OK) status = describe_file(m, row, err);
   if (status == KIN_OK) status = choose_id(m, row, err);
+  if (status == KIN_OK && m->checking)
+    return kin_remote_import_given(u, &m->file, NULL, json_object_get(row->object, "metadata"), err);
+  if (status != KIN_OK) return status;
   m->report.items++;
   m->report.replaced += m->file.indexed;
-  if (status == KIN_OK) status = u->catalogue->write_item(u, &m->file, err);
-  if (status == KIN_OK && m->file.indexed)
+  status = u->catalogue->write_item(u, &m->file, err);
+  if (status == KIN_OK && m->file.indexed && !u->store->remote)
     status = kin_sql_run(u->store, KIN_SQL_DROP_VECTORS, err, "ii", m->file.item, u->store->collection.id);
-  if (status == KIN_OK) status = u->catalogue->mark_seen(u, &m->file, err);
-  return status == KIN_OK && row->object ? write_words(m, row, err) : status;
+  return status;
 }
 
 /* ----------------------------------------------------------------------- rows */
@@ -197,7 +239,7 @@ static kin_status normalise(import *m, const kin_import_row *row, kin_error *err
   double sum = 0;
   for (size_t i = 0; i < dim; i++) sum += (double)row->vector[i] * (double)row->vector[i];
   if (sum == 0) return kin_import_fail(m->source, err, "a vector of zeros");
-  if (fabs(sum - 1) <= TOLERANCE) return KIN_OK;
+  if (fabs(sum - 1) <= TOLERANCE || m->checking) return KIN_OK;
   m->report.normalised++;
   for (size_t i = 0; i < dim; i++) row->vector[i] = (float)((double)row->vector[i] / sqrt(sum));
   return KIN_OK;
@@ -225,13 +267,14 @@ static kin_status take_row(import *m, const kin_import_row *row, kin_error *err)
     if (!text) status = kin_import_fail(m->source, err, "%s is there twice", m->file.path);
   }
   if (status == KIN_OK) status = normalise(m, row, err);
-  if (status != KIN_OK) return status;
+  if (status != KIN_OK || m->checking) return status;
   const kin_passage passage = {.ordinal = m->file.passages++,
                                .line = (uint64_t)number_of(row, "line"),
                                .offset = (uint64_t)number_of(row, "offset"),
                                .text = (char *)text};
   status = m->u.catalogue->write_vector(&m->u, &m->file, row->vector, text ? &passage : NULL, err);
   m->report.vectors++;
+  if (status == KIN_OK && !goes_on && row->object) status = write_words(m, row, err);
   return status;
 }
 
@@ -240,38 +283,74 @@ static kin_status take_rows(import *m, kin_error *err) {
   kin_status status = KIN_OK;
   while (status == KIN_OK && (status = kin_import_next(m->source, &row, err)) == KIN_OK && row.path) {
     status = take_row(m, &row, err);
-    const bool tell = m->options.on_progress && m->report.vectors % REPORT_EVERY == 0;
+    const bool tell = m->options.on_progress && row.number % REPORT_EVERY == 0;
     if (status == KIN_OK && tell &&
         !m->options.on_progress(m->options.user, m->report.vectors, kin_import_total(m->source)))
-      status = kin_fail(err, KIN_ERR_CANCELLED, "%s: stopped; nothing was taken", m->options.path);
+      status = kin_fail(err, KIN_ERR_CANCELLED, "%s: stopped; %s", m->options.path,
+                        m->u.store->remote && !m->checking ? "import it again" : "nothing was taken");
   }
   return status;
+}
+
+/* Of an index each file changes by itself: mistakes must be found before the first does. */
+static kin_status check_rows(import *m, kin_error *err) {
+  m->checking = true;
+  kin_status status = take_rows(m, err);
+  if (status == KIN_OK) status = kin_remote_import_noted(&m->u, err);
+  m->checking = false;
+  free(m->file.path);
+  m->file = (kin_candidate){0};
+  kin_import_close(m->source);
+  m->source = NULL;
+  return status == KIN_OK ? kin_import_open(m->options.path, m->options.paths, &m->source, err) : status;
+}
+
+static void note_failure(void *user, const char *path, kin_status status, const char *message) {
+  import *m = user;
+  (void)path;
+  if (m->failure.status == KIN_OK) kin_fail(&m->failure, status, "%s", message);
+}
+
+/* While an index is busy. */
+static bool keep_on(void *user, const kin_index_progress *progress) {
+  const import *m = user;
+  (void)progress;
+  return !m->options.on_progress ||
+         m->options.on_progress(m->options.user, m->report.vectors, kin_import_total(m->source));
 }
 
 static kin_status run(import *m, kin_error *err) {
   kin_update *u = &m->u;
   kin_status status = u->catalogue->start(u, err);
+  if (status == KIN_OK && u->store->remote) status = check_rows(m, err);
   if (status == KIN_OK) status = u->catalogue->begin(u, err);
   if (status != KIN_OK) return status;
   status = take_rows(m, err);
+  if (status == KIN_OK) status = end_file(m, err);
   if (status == KIN_OK) status = u->catalogue->commit(u, err);
+  if (status == KIN_OK && u->progress.failed)
+    status = kin_fail(err, m->failure.status, "%s; refused in all: %llu, import again", m->failure.message,
+                      (unsigned long long)u->progress.failed);
   if (status != KIN_OK) u->catalogue->rollback(u);
   return status;
 }
 
 kin_status kin_store_import(kin_store *store, const kin_import_options *options, kin_import_report *out,
                             kin_error *err) {
-import m = {.u = {.store = store, .catalogue = & kin_sql_catalogue }, .options = * options };
+  import m = {.options = *options};
+  m.u = (kin_update){.store = store,
+                     .catalogue = store->remote ? &kin_remote_catalogue : &kin_sql_catalogue,
+                     .encoder = &m.encoder,
+                     .options = {.on_progress = keep_on, .on_failure = note_failure, .user = &m}};
   if (out) *out = m.report;
   if (!store->writable) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: is open for reading only", store->path);
-  if (store->remote) return kin_remote_cant(store, "only a store in files takes vectors", err);
   if (!options->path) return kin_fail(err, KIN_ERR_ARGUMENT, "no file to import");
-  m.u.encoder = &m.encoder;
   kin_status status = kin_import_open(options->path, options->paths, &m.source, err);
   const size_t before = store->n_collections;
   if (status == KIN_OK) status = open_collection(&m, err);
   const bool made = status == KIN_OK && store->n_collections > before;
   if (status == KIN_OK) status = run(&m, err);
+  if (m.u.catalogue->end) m.u.catalogue->end(&m.u);
   if (status != KIN_OK && made) kin_store_drop_collection(store, store->collection.id, NULL);
   kin_import_close(m.source);
   free(m.file.path);

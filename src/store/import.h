@@ -2,7 +2,7 @@
 #ifndef KIN_IMPORT_H
 #define KIN_IMPORT_H
 
-#include "base/base.h"
+#include "store/update.h"
 
 #include <jansson.h>
 
@@ -27,5 +27,17 @@ const json_t *kin_import_header(const kin_import_source *source);
 kin_status kin_import_next(kin_import_source *source, kin_import_row *out, kin_error *err);
 /* KIN_ERR_FORMAT with file and row before the message. */
 kin_status kin_import_fail(const kin_import_source *source, kin_error *err, const char *format, ...) KIN_PRINTF(3, 4);
+
+/* ---- elastic_import.c: into an index, whose files are looked up many at a time while the file is checked */
+
+/* Note one of the files; *twice: it was noted before. */
+kin_status kin_remote_import_note(kin_update *u, const char *path, bool *twice, kin_error *err);
+/* There are no more. */
+kin_status kin_remote_import_noted(kin_update *u, kin_error *err);
+/* catalogue->find of a file that was noted. */
+kin_status kin_remote_import_find(kin_update *u, kin_candidate *c, kin_error *err);
+/* The caption (NULL: none) and metadata that a user gave, into the item that was written last; other keys stay. */
+kin_status kin_remote_import_given(kin_update *u, const kin_candidate *c, const char *caption, const json_t *metadata,
+                                   kin_error *err);
 
 #endif

@@ -72,6 +72,9 @@ class FakeElastic:
         if handler.command == "PUT":
             self.mapping = json.loads(body)["mappings"]
             return 200, {"acknowledged": True}
+        if handler.command == "DELETE":
+            self.mapping = None
+            return 200, {"acknowledged": True}
         if call == "_analyze":
             known = json.loads(body)["analyzer"] in self.analyzers
             return (200, {"tokens": []}) if known else (400, {"error": {"reason": "failed to find global analyzer"}})

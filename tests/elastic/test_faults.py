@@ -97,6 +97,18 @@ class Faults(CommandTest):
         counts = self.index(self.store(server))
         self.assertEqual((counts["embedded"], counts["unchanged"]), (1, 2))
 
+    def test_import_of_what_is_refused(self):
+        server = self.serve()
+        self.run_kindred("index", "-q", "-m", self.clip, "p")
+        self.run_kindred("store", "export", "-q", "-o", "a.jsonl")
+        server.reject = lambda name: (400, "a bad field")
+        result = self.run_kindred("store", "import", "a.jsonl", "-s", self.store(server), status=1)
+        self.assertIn("a.png: Elasticsearch didn't take it: a bad field; refused in all: 3, import again", result.err)
+        self.assertIsNone(server.mapping) # that was made for it
+        server.reject = None
+        self.run_kindred("store", "import", "a.jsonl", "-s", self.store(server))
+        self.assertEqual(len(server.documents), 3)
+
     def test_answers_that_are_none(self):
         server = self.serve()
         server.on_request = lambda method, path, before: (200, {}, b"hello")

@@ -178,6 +178,74 @@ class Given(ElasticTest):
         self.assertEqual(len(self.found("x", "-n", 50, "-w", "meta.n = 9 and meta.tags is null")), passages)
 
 
+class Transfer(ElasticTest):
+    def export(self, store):
+        lines = [json.loads(line) for line in self.run_kindred("store", "export", "-s", store).out.splitlines()]
+        return lines[0], [{key: value for key, value in line.items() if key != "id"} for line in lines[1:]]
+
+    def transfer(self, name, store, *args, **options):
+        return self.run_kindred("store", "import", name, "-s", store, "--json", *args, **options)
+
+    def fill(self):
+        """A store in a file with all that an export tells."""
+        bert = make_bert(self.folder / "bert")
+        self.put("n/a.txt", "The cat . The dog .\n\n" * 12)
+        self.put("n/b.txt", "The road .\n")
+        self.put("m.jsonl", '{"path": "n/a.txt", "tags": ["sea", 7], "n": 1.5}\n')
+        self.put("c.csv", "path,caption\nn/b.txt,A red lorry: without people\n")
+        self.run_kindred("index", "-q", "-m", bert, "n", "--metadata", "m.jsonl", "--captions", "c.csv")
+        self.run_kindred("store", "export", "-q", "-o", "a.jsonl")
+
+    def test_there_and_back(self):
+        self.fill()
+        counts = json.loads(self.transfer("a.jsonl", self.store).out)
+        header, lines = self.export("kindred.db")
+        self.assertEqual((counts["vectors"], counts["items"], counts["replaced"]), (len(lines), 2, 0))
+        self.assertEqual(self.export(self.store), (header, lines))
+        self.assertEqual(self.found("--bm25", "lorry"), ["b.txt"])
+        self.assertEqual(set(self.found("the road", "-w", "meta.tags = 7 and meta.n < 2")), {"a.txt"})
+        self.assertEqual(self.counts("n"), [0, 2, 0, 0])
+        # Out of the index to the bit, and its ids are kept.
+        self.run_kindred("store", "export", "-q", "-s", self.store, "-o", "b.jsonl")
+        self.transfer("b.jsonl", "back.db")
+        self.assertEqual(self.run_kindred("store", "export", "-s", "back.db").out, (self.folder / "b.jsonl").read_text())
+        self.run_kindred("store", "export", "-q", "-s", self.store, "-o", "b.npy", "--paths", "b.paths")
+        self.run_kindred("store", "export", "-q", "-o", "a.npy", "--paths", "a.paths")
+        for ending in ("npy", "paths"):
+            self.assertEqual((self.folder / f"a.{ending}").read_bytes(), (self.folder / f"b.{ending}").read_bytes())
+
+    def test_what_is_there_is_replaced(self):
+        self.fill()
+        self.transfer("a.jsonl", self.store)
+        self.put("n/a.txt", "The dog .\n")
+        self.put("n/c.txt", "The cat .\n")
+        self.run_kindred("index", "-q", "n")
+        self.run_kindred("store", "export", "-q", "-o", "c.jsonl")
+        counts = json.loads(self.transfer("c.jsonl", self.store).out)
+        self.assertEqual((counts["items"], counts["replaced"]), (3, 2))
+        self.assertEqual(self.export(self.store), self.export("kindred.db"))
+        # What a line doesn't tell stays as it is.
+        self.put("d.jsonl", json.dumps({"path": "n/a.txt", "vector": [1] + [0] * 63, "metadata": {"n": 2}}) + "\n")
+        self.transfer("d.jsonl", self.store)
+        self.assertEqual(self.found("x", "-w", "meta.n = 2 and meta.tags = 'sea'"), ["a.txt"])
+        self.assertEqual(self.found("--bm25", "lorry"), ["b.txt"])
+
+    def test_mistakes_take_nothing(self):
+        self.fill()
+        good = (self.folder / "a.jsonl").read_text()
+        bad = {'{"path": "n/z.txt"}': "vector", good.splitlines()[-1]: "is there twice",
+               '{"path": "n/z.txt", "vector": [1, 2]}': "floats",
+               json.dumps({"path": "n/z.txt", "vector": [0] * 64}): "a vector of zeros",
+               json.dumps({"path": "n/z.txt", "vector": [1] * 64, "metadata": {"x": {}}}): "a value must be"}
+        for line, message in bad.items():
+            self.put("bad.jsonl", good + json.dumps({"path": "n/y.txt", "vector": [1] * 64}) + "\n" + line + "\n")
+            self.assertIn(message, self.transfer("bad.jsonl", self.store, status=1).err)
+            self.assertFalse(server.has(self.store.rsplit("/", 1)[1]))
+        self.transfer("a.jsonl", self.store)
+        self.transfer("bad.jsonl", self.store, status=1)
+        self.assertEqual(self.export(self.store), self.export("kindred.db"))
+
+
 @unittest.skipIf(SANITIZED, "takes long")
 class MoreThanAPage(ElasticTest):
     def test_all_is_read_and_copied(self):
