@@ -48,7 +48,8 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
                           .dim = kin_vectors_dim(file),
                           .at = kin_vectors_at,
                           .dot = context->kernels->dot,
-                          .dots = context->kernels->dots};
+                          .dots = context->kernels->dots,
+                          .dot_four = context->kernels->dot_four};
 }
 
 void kin_ann_close(kin_ann *ann) {
@@ -218,7 +219,7 @@ static kin_status find(const search *s, size_t first, size_t n, int64_t *found, 
   kin_links_room *room = kin_links_room_new(&ann->links, ef > s->depth ? ef : s->depth);
   if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
   for (size_t i = 0; i < n; i++)
-    kin_links_search(&ann->links, s->file, ann->rows.dot, room, vectors + i * ann->rows.dim, s->depth,
+    kin_links_search(&ann->links, s->file, ann->rows.dot_four, room, vectors + i * ann->rows.dim, s->depth,
                      found + i * s->depth);
   kin_links_room_free(room);
   return KIN_OK;

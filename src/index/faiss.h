@@ -20,6 +20,7 @@ typedef struct kin_faiss_rows {
   const float *(*at)(const kin_vectors *file, uint64_t row); /* kin_vectors_at */
   float (*dot)(const float *a, const float *b, size_t n);    /* kin_kernels' */
   void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
+  void (*dot_four)(const float *query, const float *const rows[4], size_t dim, float out[4]);
 } kin_faiss_rows;
 
 typedef struct kin_faiss_build {
@@ -31,7 +32,7 @@ typedef struct kin_faiss_build {
 } kin_faiss_build;
 
 /* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
-#define KIN_FAISS_INTERFACE 1
+#define KIN_FAISS_INTERFACE 2
 typedef struct kin_faiss_calls {
   int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
   /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Vectors that are fetched ahead of the one that is compared. */
-#define AHEAD 2
+#define AT_ONCE 4 /* rows that are compared at once */
 
 typedef struct vertex {
   float key; /* the least is on top of a heap: the score of the kept, less the score of those to visit */
@@ -25,6 +24,14 @@ struct kin_links_room {
   uint64_t rows;
   int32_t *fresh; /* neighbours that weren't met before */
 };
+
+/* What a search compares. */
+typedef struct rows {
+  const kin_vectors *file;
+  size_t dim;
+  kin_links_dots *dots;
+  const float *query;
+} rows;
 
 static size_t most_neighbours(const kin_links *links) {
   return (size_t)links->starts[1];
@@ -78,26 +85,36 @@ static const int32_t *neighbours_of(const kin_links *links, int32_t row, int lev
   return links->neighbours + links->offsets[row] + links->starts[level];
 }
 
-static void fetch(const kin_vectors *file, int32_t row) {
-  const char *at = (const char *)kin_vectors_at(file, (uint64_t)row);
-  size_t bytes = kin_vectors_dim(file) * sizeof(float);
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
+/* The scores of up to AT_ONCE rows; a missing one is the first again. */
+static void score(const rows *r, const int32_t *list, size_t n, float out[AT_ONCE]) {
+  const float *vectors[AT_ONCE];
+  for (size_t i = 0; i < AT_ONCE; i++) vectors[i] = kin_vectors_at(r->file, (uint64_t)list[i < n ? i : 0]);
+  r->dots(r->query, vectors, r->dim, out);
+}
+
+static size_t group_of(size_t left) {
+  return left < AT_ONCE ? left : AT_ONCE;
 }
 
 /* At the levels above the lowest: go to the best neighbour for as long as there is a better one. */
-static vertex descend(const kin_links *links, const kin_vectors *file, kin_links_dot *dot, const float *query) {
-  size_t dim = kin_vectors_dim(file), n;
-  vertex best = {dot(query, kin_vectors_at(file, (uint64_t)links->entry), dim), links->entry};
+static vertex descend(const kin_links *links, const rows *r) {
+  float scores[AT_ONCE];
+  score(r, &links->entry, 1, scores);
+  vertex best = {scores[0], links->entry};
   for (int level = links->top; level > 0; level--)
     for (bool better = true; better;) {
+      size_t n, end = 0;
       const int32_t *list = neighbours_of(links, best.row, level, &n);
       better = false;
-      for (size_t i = 0; i < n && list[i] >= 0; i++) {
-        if (i + 1 < n && list[i + 1] >= 0) fetch(file, list[i + 1]);
-        float score = dot(query, kin_vectors_at(file, (uint64_t)list[i]), dim);
-        if (score <= best.key) continue;
-        best = (vertex){score, list[i]};
-        better = true;
+      while (end < n && list[end] >= 0) end++;
+      for (size_t i = 0; i < end; i += AT_ONCE) {
+        size_t group = group_of(end - i);
+        score(r, list + i, group, scores);
+        for (size_t j = 0; j < group; j++) {
+          if (scores[j] <= best.key) continue;
+          best = (vertex){scores[j], list[i + j]};
+          better = true;
+        }
       }
     }
   return best;
@@ -114,13 +131,16 @@ static void start(kin_links_room *room, vertex first) {
   room->seen[first.row] = room->mark;
 }
 
-static size_t list_fresh(const kin_links *links, kin_links_room *room, int32_t row) {
+/* The neighbours that are new; each vector's first line is asked for, and with it where its page lies. */
+static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_links_room *room, int32_t row) {
   size_t n, fresh = 0;
   const int32_t *list = neighbours_of(links, row, 0, &n);
+  for (size_t i = 0; i < n && list[i] >= 0; i++) __builtin_prefetch(room->seen + list[i]);
   for (size_t i = 0; i < n && list[i] >= 0; i++) {
     if (room->seen[list[i]] == room->mark) continue;
     room->seen[list[i]] = room->mark;
     room->fresh[fresh++] = list[i];
+    __builtin_prefetch(kin_vectors_at(file, (uint64_t)list[i]));
   }
   return fresh;
 }
@@ -133,20 +153,27 @@ static void meet(kin_links_room *room, int32_t row, float score) {
   push(&room->visits, (vertex){-score, row});
 }
 
-void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dot *dot, kin_links_room *room,
-                      const float *query, size_t k, int64_t *out) {
-  size_t dim = kin_vectors_dim(file);
-  start(room, descend(links, file, dot, query));
+/* From the room's first visit on to where no better row is known. */
+static void walk(const kin_links *links, const rows *r, kin_links_room *room) {
+  float scores[AT_ONCE];
   while (room->visits.n) {
     vertex next = pop(&room->visits);
     if (room->kept.n == room->ef && -next.key < room->kept.items[0].key) break;
-    size_t n = list_fresh(links, room, next.row);
-    for (size_t i = 0; i < n && i < AHEAD; i++) fetch(file, room->fresh[i]);
-    for (size_t i = 0; i < n; i++) {
-      if (i + AHEAD < n) fetch(file, room->fresh[i + AHEAD]);
-      meet(room, room->fresh[i], dot(query, kin_vectors_at(file, (uint64_t)room->fresh[i]), dim));
+    size_t n = list_fresh(links, r->file, room, next.row);
+    if (room->visits.n) __builtin_prefetch(links->neighbours + links->offsets[room->visits.items[0].row]);
+    for (size_t i = 0; i < n; i += AT_ONCE) {
+      size_t group = group_of(n - i);
+      score(r, room->fresh + i, group, scores);
+      for (size_t j = 0; j < group; j++) meet(room, room->fresh[i + j], scores[j]);
     }
   }
+}
+
+void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
+                      const float *query, size_t k, int64_t *out) {
+  const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
+  start(room, descend(links, &r));
+  walk(links, &r, room);
   for (size_t i = k; i > room->kept.n; i--) out[i - 1] = -1;
   while (room->kept.n > k) pop(&room->kept);
   while (room->kept.n) {

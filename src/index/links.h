@@ -1,6 +1,6 @@
 /* The search of an HNSW graph whose vectors lie in the vector file (Malkov and Yashunin, 2016), as FAISS has it; but
- * the vectors of a vertex's neighbours are on their way from memory before they are compared, which is most of the
- * time. */
+ * the first lines of all of a vertex's new neighbours are asked for before one is compared, so that they are found in
+ * memory side by side, which is most of the time. */
 #ifndef KIN_LINKS_H
 #define KIN_LINKS_H
 
@@ -16,7 +16,7 @@ typedef struct kin_links {
   uint64_t rows;
 } kin_links;
 
-typedef float kin_links_dot(const float *a, const float *b, size_t n);
+typedef void kin_links_dots(const float *query, const float *const rows[4], size_t dim, float out[4]); /* dot_four */
 
 /* What a thread needs for its searches; any number of them, one after another. */
 typedef struct kin_links_room kin_links_room;
@@ -25,7 +25,7 @@ void kin_links_room_free(kin_links_room *room);
 
 /* About the k nearest rows to `query`, best first, into out[k], -1 where there are fewer. Of all that it meets it keeps
  * the best `ef`, that of the room: at least k. */
-void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dot *dot, kin_links_room *room,
+void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                       const float *query, size_t k, int64_t *out);
 
 #endif

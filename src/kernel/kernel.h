@@ -89,6 +89,9 @@ typedef struct kin_kernels {
   float (*dot)(const float *a, const float *b, size_t n);
   /* out[i] = dot(row, queries + i * ld, dim), to the bit, for i < n */
   void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
+  /* out[i] = the product of `query` and rows[i], i < 4, in one chain of sixteen lanes each: four rows come from memory
+   * at once. Not to the bit that of dot(). */
+  void (*dot_four)(const float *query, const float *const rows[4], size_t dim, float out[4]);
   /* estimates[r] = factor * scales[r] * (high[r] + low[r] / 254), `low` may be NULL; bit r of the result tells
    * whether estimates[r] + error * errors[r] + constant >= least. All of KIN_SCAN_ROWS. */
   uint64_t (*select)(const float *high, const float *low, const float *scales, const float *errors,

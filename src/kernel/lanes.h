@@ -179,6 +179,27 @@ static void dots(const float *row, const float *queries, size_t ld, size_t dim, 
   for (; i < n; i++) dot_some(row, queries + i * ld, ld, dim, 1, out + i);
 }
 
+static void dot_four(const float *query, const float *const rows[4], size_t dim, float out[4]) {
+  const float *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+  v16 sa = v_set(0.0f), sb = sa, sc = sa, sd = sa;
+  size_t i = 0;
+  for (; i + 16 <= dim; i += 16) {
+    v16 x = v_load(query + i);
+    sa = v_fma(x, v_load(a + i), sa);
+    sb = v_fma(x, v_load(b + i), sb);
+    sc = v_fma(x, v_load(c + i), sc);
+    sd = v_fma(x, v_load(d + i), sd);
+  }
+  if (i < dim) {
+    v16 x = v_load_some(query + i, dim - i);
+    sa = v_fma(x, v_load_some(a + i, dim - i), sa);
+    sb = v_fma(x, v_load_some(b + i, dim - i), sb);
+    sc = v_fma(x, v_load_some(c + i, dim - i), sc);
+    sd = v_fma(x, v_load_some(d + i, dim - i), sd);
+  }
+  out[0] = lanes_sum(sa), out[1] = lanes_sum(sb), out[2] = lanes_sum(sc), out[3] = lanes_sum(sd);
+}
+
 static uint64_t scan_select(const float *high, const float *low, const float *scales, const float *errors,
                             const kin_scan_bound *bound, float *estimates) {
   v16 factor = v_set(bound->factor), error = v_set(bound->error), constant = v_set(bound->constant);
@@ -347,6 +368,7 @@ const kin_kernels TABLE = {
     .softmax = softmax,
     .dot = dot,
     .dots = dots,
+    .dot_four = dot_four,
     .select = scan_select,
     .add = add,
     .scale = scale_row,

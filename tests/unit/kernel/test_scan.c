@@ -133,6 +133,33 @@ static void dots_have_the_bits_of_dot(void **state) {
   kin_free_aligned(queries);
 }
 
+static void four_rows_at_once(void **state) {
+  (void)state;
+  static const size_t dims[] = {1, 15, 16, 64, 65, 100, 512, 771};
+  float *query = seeded_floats(771, 1.0f, 5), *data = seeded_floats(4 * 780, 1.0f, 6);
+  const float *const rows[4] = {data + 780, data, data + 3 * 780, data};
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *k = kernels_or_note(isa);
+    for (size_t d = 0; k && d < sizeof dims / sizeof *dims; d++) {
+      float out[4], plain[4];
+      k->dot_four(query, rows, dims[d], out);
+      kin_kernels_scalar.dot_four(query, rows, dims[d], plain);
+      assert_memory_equal(out, plain, sizeof plain);
+      assert_true(out[1] == out[3]);
+      for (size_t i = 0; i < 4; i++) {
+        double exact = 0, size = 0;
+        for (size_t j = 0; j < dims[d]; j++) {
+          exact += (double)query[j] * (double)rows[i][j];
+          size += fabs((double)query[j] * (double)rows[i][j]);
+        }
+        assert_true(fabs((double)out[i] - exact) <= 1e-6 * size);
+      }
+    }
+  }
+  kin_free_aligned(query);
+  kin_free_aligned(data);
+}
+
 static void select_finds_what_reaches(void **state) {
   (void)state;
   float *high = seeded_floats(KIN_SCAN_ROWS, 1000.0f, 1), *low = seeded_floats(KIN_SCAN_ROWS, 1000.0f, 2);
@@ -161,9 +188,8 @@ static void select_finds_what_reaches(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(int8_products_are_exact),
-      cmocka_unit_test(bf16_products_are_near),
-      cmocka_unit_test(dots_have_the_bits_of_dot),
+      cmocka_unit_test(int8_products_are_exact),   cmocka_unit_test(bf16_products_are_near),
+      cmocka_unit_test(dots_have_the_bits_of_dot), cmocka_unit_test(four_rows_at_once),
       cmocka_unit_test(select_finds_what_reaches),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
