@@ -102,6 +102,13 @@ typedef struct kin_kernels {
   void (*scale)(float *x, float factor, size_t n);
   /* out = a / (1 + exp(-a)) * b, the gate of SwiGLU; out may be either. */
   void (*gate)(const float *a, const float *b, size_t n, float *out);
+  /* Winograd's transforms for outputs of side x side (convolution.c), side being 2 or 4. (side + 2)^2 pixels of
+   * `channels` become as many points, `plane` floats apart. */
+  void (*winograd_input)(size_t side, const float *const *pixels, size_t channels, float *points, size_t plane);
+  /* And the sums at the points become act(outputs + bias) of side x side pixels, those which aren't NULL; sums are
+   * padded to 16 channels. */
+  void (*winograd_output)(size_t side, const float *sums, size_t plane, size_t channels, const float *bias,
+                          kin_activation act, float *const *pixels);
   /* out = ((a + b) + (c + d)) / 4 */
   void (*average)(const float *a, const float *b, const float *c, const float *d, size_t n, float *out);
   /* b[j][i] = a[i][j] for a[rows][columns]; columns of b from rows up to b_columns (a multiple of 16) get 0. */
@@ -268,10 +275,15 @@ typedef struct kin_pictures {
   size_t ld;
 } kin_pictures;
 
-/* out[images * height * width][n] = tail(3x3 convolution of `in`, stride 1, one pixel of zeros around), on
- * the context's pool. w->k is 9 * channels, in the order (ky, kx, channel). */
-void kin_convolve_3x3(const kin_context *context, const kin_pictures *in, const kin_packed *w, float *out,
-                      size_t out_ld, const kin_tail *tail);
+/* out[images * height * width][n] = act(3x3 convolution of `in`, stride 1, one pixel of zeros around, + bias), on the
+ * context's pool; bias may be NULL. w holds kin_convolution_weights, its k being (point, channel); `side` outputs
+ * squared are made at a time, 2 or 4: 4 takes fewer products, but twice as many weights. `scratch` is of
+ * kin_convolution_floats. */
+void kin_convolve_3x3(const kin_context *context, const kin_pictures *in, size_t side, const kin_packed *w,
+                      float *scratch, const float *bias, kin_activation act, float *out, size_t out_ld);
+size_t kin_convolution_floats(const kin_pictures *in, size_t side);
+/* The (side + 2)^2 points of the 3x3 weights g[ky][kx] from one channel to another. */
+void kin_convolution_weights(size_t side, const double g[9], double *points);
 
 /* ------------------------------------------------------------- attention */
 

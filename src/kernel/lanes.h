@@ -342,6 +342,8 @@ static void map_step(kin_map_step *s) {
   v_store(s->y, v_fma(v_set(s->alpha), sum_y, y));
 }
 
+#include "kernel/winograd_lanes.h"
+
 /* PEAK_CHAINS independent chains: enough for two units of four cycles' latency, few enough for the registers. */
 static float peak(size_t iterations) {
   volatile float one = 1.0f, small = 1e-30f;
@@ -373,6 +375,8 @@ const kin_kernels TABLE = {
     .add = add,
     .scale = scale_row,
     .gate = gate,
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
     .average = average,
     .transpose = transpose,
     .map_step = map_step,

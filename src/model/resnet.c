@@ -17,6 +17,7 @@ struct kin_resnet_workspace {
   size_t at_once[LEVELS]; /* pictures */
   float *out[LEVELS];     /* of each level, for as many pictures as the next one takes at once */
   float *block[2];        /* a stage's blocks but the last, in turn */
+  float *points;          /* of a 3x3 convolution */
   float *reduced, *convolved, *pooled, *identity;         /* within a block; `reduced` also the stem's columns */
   float *tokens, *query, *keys, *scores, *mixed, *values; /* of the attention pool */
 };
@@ -69,16 +70,29 @@ typedef struct plan {
 
 enum { COLUMNS_LD = 32, TAPS = 27 }; /* of the first convolution: 3 x 3 pixels of 3 channels */
 
+/* relu(3x3 convolution of `in`). */
+static void convolve(const pass *p, const kin_pictures *in, const kin_linear *linear, float *out) {
+  kin_convolve_3x3(p->context, in, kin_resnet_tile(in->height), &linear->w, p->w->points, linear->bias, KIN_ACT_RELU,
+                   out, stride(linear->w.n));
+}
+
+static size_t points_floats(size_t images, size_t side, size_t channels) {
+  return kin_convolution_floats(&(kin_pictures){images, side, side, channels, NULL, 0}, kin_resnet_tile(side));
+}
+
 static size_t plan_stages(const kin_resnet *r, kin_resnet_workspace *w, plan *plans) {
   size_t n = 0, half = r->image_size / 2, half_stride = stride(r->width / 2);
   size_t block = 0, reduced = w->at_once[0] * half * half * larger(COLUMNS_LD, half_stride);
   size_t convolved = w->at_once[0] * half * half * larger(half_stride, stride(r->width)), pooled = 0, identity = 0;
+  size_t points = points_floats(w->at_once[0], half, r->width / 2);
   for (size_t level = 0; level < LEVELS; level++) {
     size_t next = level + 1 < LEVELS ? level + 1 : level;
     plans[n++] = (plan){&w->out[level], w->at_once[next] * floats_of(r, level)};
     if (level == 0) continue;
     size_t side = side_of(r, level - 1), pixels = w->at_once[level] * side * side;
-    size_t planes = stride(r->width << (level - 1));
+    size_t channels = r->width << (level - 1), planes = stride(channels);
+    points = larger(points, points_floats(w->at_once[level], side, channels));
+    points = larger(points, points_floats(w->at_once[level], side_of(r, level), channels));
     block = larger(block, w->at_once[level] * floats_of(r, level));
     reduced = larger(reduced, pixels * planes);
     convolved = larger(convolved, pixels * planes);
@@ -87,6 +101,7 @@ static size_t plan_stages(const kin_resnet *r, kin_resnet_workspace *w, plan *pl
   }
   plans[n++] = (plan){&w->block[0], block};
   plans[n++] = (plan){&w->block[1], block};
+  plans[n++] = (plan){&w->points, points};
   plans[n++] = (plan){&w->reduced, reduced};
   plans[n++] = (plan){&w->convolved, convolved};
   plans[n++] = (plan){&w->pooled, pooled};
@@ -119,7 +134,7 @@ static kin_resnet_workspace *workspace_take(kin_resnet *r, const kin_context *co
   w = calloc(1, sizeof *w);
   if (!w) return NULL;
   memcpy(w->at_once, at_once, sizeof at_once);
-  plan plans[LEVELS + 12];
+  plan plans[LEVELS + 13];
   size_t n = plan_stages(r, w, plans), total = 0;
   n += plan_pool(r, w, plans + n);
   for (size_t i = 0; i < n; i++) total += (plans[i].floats + 15) / 16 * 16;
@@ -177,14 +192,13 @@ static void cut_line(void *arg, size_t line) {
 static void run_stem(pass *p, size_t n, float *out) {
   const kin_resnet *r = p->r;
   size_t half = r->image_size / 2, pixels = n * half * half, narrow = r->width / 2, ld = stride(narrow);
-  kin_tail tails[3];
-  for (size_t i = 0; i < 3; i++) tails[i] = (kin_tail){.bias = r->stem[i].bias, .act = KIN_ACT_RELU};
   kin_parallel_for(p->context->pool, n * half, cut_line, p);
-  kin_gemm(p->context, pixels, p->w->reduced, COLUMNS_LD, &r->stem[0].w, p->w->convolved, ld, &tails[0]);
+  kin_gemm(p->context, pixels, p->w->reduced, COLUMNS_LD, &r->stem[0].w, p->w->convolved, ld,
+           &(kin_tail){.bias = r->stem[0].bias, .act = KIN_ACT_RELU});
   kin_pictures first = {n, half, half, narrow, p->w->convolved, ld};
-  kin_convolve_3x3(p->context, &first, &r->stem[1].w, p->w->reduced, ld, &tails[1]);
+  convolve(p, &first, &r->stem[1], p->w->reduced);
   kin_pictures second = {n, half, half, narrow, p->w->reduced, ld};
-  kin_convolve_3x3(p->context, &second, &r->stem[2].w, p->w->convolved, stride(r->width), &tails[2]);
+  convolve(p, &second, &r->stem[2], p->w->convolved);
   kin_pictures third = {n, half, half, r->width, p->w->convolved, stride(r->width)};
   halve(p->context, &third, out);
 }
@@ -198,8 +212,7 @@ static void run_block(pass *p, const kin_bottleneck *b, const kin_pictures *in, 
   kin_gemm(p->context, pixels, x, in->ld, &b->conv1.w, w->reduced, ld,
            &(kin_tail){.bias = b->conv1.bias, .act = KIN_ACT_RELU});
   kin_pictures reduced = {in->images, in->height, in->width, planes, w->reduced, ld};
-  kin_convolve_3x3(p->context, &reduced, &b->conv2.w, w->convolved, ld,
-                   &(kin_tail){.bias = b->conv2.bias, .act = KIN_ACT_RELU});
+  convolve(p, &reduced, &b->conv2, w->convolved);
   const float *convolved = w->convolved;
   if (b->halves) {
     kin_pictures whole = {in->images, in->height, in->width, planes, w->convolved, ld};

@@ -39,6 +39,12 @@ typedef struct kin_resnet {
   kin_kept workspaces;
 } kin_resnet;
 
+/* Outputs squared that a 3x3 convolution of pictures of `side` makes at a time: where they are small, fewer, since
+ * their weights would take longer to read than to multiply with. */
+static inline size_t kin_resnet_tile(size_t side) {
+  return side > 14 ? 4 : 2;
+}
+
 /* Read "visual.*" as OpenAI names it; the sizes are set: image_size a multiple of 32, heads a divisor of
  * 32 * width. */
 kin_status kin_resnet_load(kin_loader *l, kin_resnet *r);

@@ -30,10 +30,23 @@ static void batch_norm_free(batch_norm *p) {
   kin_free_aligned(p->weight), kin_free_aligned(p->bias), kin_free_aligned(p->mean), kin_free_aligned(p->variance);
 }
 
-/* A convolution side x side and the batch norm after it as one, packed with k in the order (ky, kx, channel). */
+/* What becomes of the area weights from one channel to another. */
+typedef struct kernel_form {
+  size_t area, points; /* weights, and numbers that they are packed as */
+  size_t tile;         /* of kin_convolve_3x3; 0: packed as they are */
+} kernel_form;
+
+static const kernel_form one_by_one = {1, 1, 0};
+
+static kernel_form three_by_three(size_t side) {
+  size_t tile = kin_resnet_tile(side);
+  return (kernel_form){9, (tile + 2) * (tile + 2), tile};
+}
+
+/* A convolution and the batch norm after it as one, packed with k in the order (point, channel). */
 static void load_convolution(kin_loader *l, const char *prefix, const char *convolution, const char *norm, size_t n,
-                             size_t channels, size_t side, kin_linear *out) {
-  size_t area = side * side, k = channels * area;
+                             size_t channels, kernel_form form, kin_linear *out) {
+  size_t area = form.area, side = area == 1 ? 1 : 3, k = channels * form.points;
   char norm_name[160];
   if (l->status != KIN_OK) return;
   float *weights = NULL, *folded = kin_alloc_aligned(n * k * sizeof *folded);
@@ -47,11 +60,14 @@ static void load_convolution(kin_loader *l, const char *prefix, const char *conv
   l->bytes = bytes;
   if (l->status == KIN_OK) {
     for (size_t i = 0; i < n; i++) {
-      double scale = (double)b.weight[i] / sqrt((double)b.variance[i] + batch_norm_eps);
+      double scale = (double)b.weight[i] / sqrt((double)b.variance[i] + batch_norm_eps), taps[9], points[36];
       bias[i] = (float)((double)b.bias[i] - (double)b.mean[i] * scale);
-      for (size_t c = 0; c < channels; c++)
-        for (size_t tap = 0; tap < area; tap++)
-          folded[i * k + tap * channels + c] = (float)((double)weights[(i * channels + c) * area + tap] * scale);
+      for (size_t c = 0; c < channels; c++) {
+        for (size_t tap = 0; tap < area; tap++) taps[tap] = (double)weights[(i * channels + c) * area + tap] * scale;
+        if (form.tile) kin_convolution_weights(form.tile, taps, points);
+        for (size_t p = 0; p < form.points; p++)
+          folded[i * k + p * channels + c] = (float)(form.tile ? points : taps)[p];
+      }
     }
     kin_load_packed(l, n, k, folded, bias, out);
   } else {
@@ -71,10 +87,11 @@ static void load_stage(kin_loader *l, kin_resnet *r, size_t stage) {
     snprintf(prefix, sizeof prefix, "visual.layer%zu.%zu.", stage + 1, i);
     kin_bottleneck *b = &blocks[i];
     b->halves = stage > 0 && i == 0;
-    load_convolution(l, prefix, "conv1", "bn1", planes, in, 1, &b->conv1);
-    load_convolution(l, prefix, "conv2", "bn2", planes, planes, 3, &b->conv2);
-    load_convolution(l, prefix, "conv3", "bn3", 4 * planes, planes, 1, &b->conv3);
-    if (i == 0) load_convolution(l, prefix, "downsample.0", "downsample.1", 4 * planes, in, 1, &b->downsample);
+    size_t side = r->image_size / ((size_t)4 << stage) * (b->halves ? 2 : 1);
+    load_convolution(l, prefix, "conv1", "bn1", planes, in, one_by_one, &b->conv1);
+    load_convolution(l, prefix, "conv2", "bn2", planes, planes, three_by_three(side), &b->conv2);
+    load_convolution(l, prefix, "conv3", "bn3", 4 * planes, planes, one_by_one, &b->conv3);
+    if (i == 0) load_convolution(l, prefix, "downsample.0", "downsample.1", 4 * planes, in, one_by_one, &b->downsample);
   }
 }
 
@@ -115,9 +132,9 @@ static void load_pool(kin_loader *l, kin_resnet *r) {
 
 kin_status kin_resnet_load(kin_loader *l, kin_resnet *r) {
   size_t half = r->width / 2;
-  load_convolution(l, "visual.", "conv1", "bn1", half, 3, 3, &r->stem[0]);
-  load_convolution(l, "visual.", "conv2", "bn2", half, half, 3, &r->stem[1]);
-  load_convolution(l, "visual.", "conv3", "bn3", r->width, half, 3, &r->stem[2]);
+  load_convolution(l, "visual.", "conv1", "bn1", half, 3, (kernel_form){9, 9, 0}, &r->stem[0]);
+  load_convolution(l, "visual.", "conv2", "bn2", half, half, three_by_three(r->image_size / 2), &r->stem[1]);
+  load_convolution(l, "visual.", "conv3", "bn3", r->width, half, three_by_three(r->image_size / 2), &r->stem[2]);
   for (size_t stage = 0; stage < KIN_RESNET_STAGES; stage++) load_stage(l, r, stage);
   load_pool(l, r);
   return l->status;
