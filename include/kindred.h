@@ -818,6 +818,32 @@ typedef struct kin_near {
 KIN_API kin_status kin_nearest(kin_context *context, const kin_vector_set *set, const kin_vector_set *queries,
                                kin_metric metric, size_t k, kin_near *out, kin_error *err);
 
+/* How neighbours are looked for. */
+typedef enum kin_near_search {
+  KIN_NEAR_AUTO = 0,   /* exactly to KIN_NEAR_EXACT_MOST vectors; beyond, approximately, unless a sample tells that less
+                        * than 95% would be found: then exactly */
+  KIN_NEAR_EXACT,      /* time grows with n * n */
+  KIN_NEAR_APPROXIMATE /* time grows as n to the power of 1.5, whatever share is found; below 1,000 vectors exactly */
+} kin_near_search;
+
+#define KIN_NEAR_EXACT_MOST 20000
+
+typedef struct kin_near_options {
+  kin_metric metric;
+  size_t k;
+  kin_near_search search;
+  /* The share of the work that is done, 0 to 1, about; false: stop, KIN_ERR_CANCELLED. */
+  bool (*on_progress)(void *user, double done);
+  void *user;
+} kin_near_options;
+
+/* The k nearest others of each vector, nearest first, ties by index, into out[n][k]; 1 <= k < n. *recall (may be NULL)
+ * is the share of the true ones that was found, of 256 vectors drawn from the set; 1 of an exact search. Distances are
+ * exact either way, and so are the same bits whatever the threads and the instruction set. Memory beside `out`: up to
+ * two copies of the set, and 24 k + 512 bytes a vector. */
+KIN_API kin_status kin_near_others(kin_context *context, const kin_vector_set *set, const kin_near_options *options,
+                                   kin_near *out, double *recall, kin_error *err);
+
 /* How well vectors tell labelled classes apart, from the k nearest others of each vector, neighbours[n][k] as
  * kin_nearest_neighbours gives them. labels[n] number the classes. */
 typedef struct kin_retrieval {
@@ -973,6 +999,10 @@ KIN_API kin_status kin_k_centre(kin_context *context, const kin_vector_set *set,
  * be NULL. Exact, as kin_nearest. */
 KIN_API kin_status kin_uniqueness(kin_context *context, const kin_vector_set *set, kin_metric metric, size_t k,
                                   double *scores, kin_near *nearest, kin_error *err);
+
+/* The same out of neighbours that are known, near[n][each] as kin_near_others gives them; 1 <= k <= each. */
+KIN_API kin_status kin_uniqueness_of_near(const kin_near *near, size_t n, size_t each, size_t k, double *scores,
+                                          kin_error *err);
 
 /* ------------------------------------------------------------ duplicates */
 
@@ -1339,16 +1369,21 @@ typedef struct kin_umap_options {
   double min_dist;   /* between points of the map, to 1: how tightly they pack; default 0.1, negative: 0 */
   size_t epochs;     /* default 500 to 10,000 vectors, 200 beyond */
   uint64_t seed;
-  /* The share of the epochs that is done, 0 to 1, after each; false: stop, KIN_ERR_CANCELLED. */
+  kin_near_search search;
+  const kin_near *near; /* NULL: looked for. Else [n][near_each] as kin_near_others gives them, so that `metric` and
+                         * `search` don't count; */
+  size_t near_each;     /* at least neighbours - 1 */
+  /* The share of the work that is done, 0 to 1, about, while neighbours are looked for and after each epoch; false:
+   * stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, double done);
   void *user;
 } kin_umap_options;
 
 /* A map of the vectors by UMAP into out[n][2]: vectors that are near each other lie near each other, those of one dense
- * place together; distances between places far apart say little. Neighbours are exact, the weights of pairs
- * umap-learn's, and the start is by principal components. The same bits from a seed, whatever the threads and the
- * instruction set. Equal vectors may part a little. `options` NULL: the defaults. Memory: that of kin_nearest, and 60
- * bytes for each neighbour of each vector. */
+ * place together; distances between places far apart say little. Neighbours are as kin_near_others finds them, the
+ * weights of pairs umap-learn's, and the start is by principal components. The same bits from a seed, whatever the
+ * threads and the instruction set. Equal vectors may part a little. `options` NULL: the defaults. Memory: that of
+ * kin_near_others, and 60 bytes for each neighbour of each vector. */
 KIN_API kin_status kin_umap(kin_context *context, const kin_vector_set *set, const kin_umap_options *options,
                             float *out, kin_error *err);
 

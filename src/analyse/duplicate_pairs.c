@@ -1,7 +1,6 @@
 /* Which originals are near copies: their nearest neighbours are candidates, and their pictures decide. */
 #include "analyse/analyse.h"
 #include "analyse/duplicates.h"
-#include "analyse/near_cells.h"
 #include "base/context.h"
 
 #include <stdlib.h>
@@ -89,9 +88,10 @@ static kin_status gather(const pairing *p, float *out, kin_error *err) {
   return pictures ? kin_center(out, p->n, set->dim, err) : KIN_OK;
 }
 
-static bool on_cells(void *user, size_t done, size_t total) {
-  const kin_dup_search *s = user;
-  return !s->options.on_progress || s->options.on_progress(s->options.user, "finding neighbours", done, total);
+static bool on_neighbours(void *user, double done) {
+  const pairing *p = user;
+  const kin_duplicates_options *o = &p->s->options;
+  return !o->on_progress || o->on_progress(o->user, "finding neighbours", (size_t)(done * (double)p->n), p->n);
 }
 
 static kin_status find_candidates(pairing *p, kin_error *err) {
@@ -105,12 +105,15 @@ static kin_status find_candidates(pairing *p, kin_error *err) {
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu items", p->n);
   if (status == KIN_OK) status = gather(p, values, err);
   const kin_vector_set set = {values, p->n, s->set->dim};
-  if (status == KIN_OK && p->n > s->options.exhaustive)
-    status = kin_nearest_in_cells(s->context, &set, k, on_cells, s, near, err);
-  else if (status == KIN_OK)
-    status = kin_nearest(s->context, &set, NULL, KIN_METRIC_COSINE, k, near, err);
+  const kin_near_options options = {
+      .metric = KIN_METRIC_COSINE,
+      .k = k,
+      .search = p->n > s->options.exhaustive ? KIN_NEAR_APPROXIMATE : KIN_NEAR_EXACT,
+      .on_progress = on_neighbours,
+      .user = p,
+  };
+  if (status == KIN_OK) status = kin_near_others(s->context, &set, &options, near, NULL, err);
   for (size_t i = 0; status == KIN_OK && i < p->n * k; i++) {
-    if (near[i].index == SIZE_MAX) continue;
     const size_t a = p->originals[i / k], b = p->originals[near[i].index];
     p->pairs[p->n_pairs++] = a < b ? (pair){(uint32_t)a, (uint32_t)b} : (pair){(uint32_t)b, (uint32_t)a};
   }

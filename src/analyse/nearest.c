@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 512, LEAST_ROWS = 64, CHUNK = KIN_NEAREST_CHUNK, BLOCK_BYTES = 512 << 10 };
+enum { MOST_ROWS = 512, LEAST_ROWS = 64, CHUNK = KIN_NEAREST_CHUNK, BLOCK_BYTES = 512 << 10, ROW_BLOCKS = 8 };
 
 typedef struct candidate {
   float score;
@@ -36,7 +36,7 @@ typedef struct search {
   const kin_nearest_side *rows; /* &columns when the set is searched for itself */
   bool mirrored;
   size_t block, n_blocks; /* of columns; of rows too when mirrored */
-  size_t row_blocks, round;
+  size_t row_blocks, first_row_block, round;
   size_t capacity; /* candidates noted of a row */
   candidate *candidates;
   row_list *lists;
@@ -224,6 +224,7 @@ static void run_game(void *arg, size_t game) {
 /* Task of the pool: a block of rows with all columns. */
 static void run_all_columns(void *arg, size_t block) {
   search *s = arg;
+  block += s->first_row_block;
   for (size_t b = 0; b < s->n_blocks; b++) run_blocks(s, block * s->block, block_end(s, block), b, false);
 }
 
@@ -236,17 +237,38 @@ static void finish_row(void *arg, size_t row) {
     best[i].distance = sqrt(best[i].distance);
 }
 
-/* False when bfloat16 tells too few apart here. */
-static bool run_mirrored(search *s) {
+static kin_status report(const search *s, size_t done, size_t all, kin_error *err) {
+  const kin_nearest_task *t = s->task;
+  if (!t->on_progress || t->on_progress(t->user, (double)done / (double)all)) return KIN_OK;
+  return kin_fail(err, KIN_ERR_CANCELLED, "stopped while neighbours were looked for");
+}
+
+/* *unfit: bfloat16 tells too few apart here. */
+static kin_status run_mirrored(search *s, bool *unfit, kin_error *err) {
   kin_pool *pool = s->task->context->pool;
   kin_parallel_for(pool, s->n_blocks, run_diagonal, s);
   size_t measured = 0;
   for (size_t i = 0; i < s->rows->n; i++) measured += s->lists[i].settled > 0;
-  if (s->frame.bf16 && measured > s->rows->n / 8) return false;
+  *unfit = s->frame.bf16 && measured > s->rows->n / 8;
+  if (*unfit) return KIN_OK;
   const size_t players = (s->n_blocks + 1) / 2 * 2;
-  for (s->round = 0; s->round + 1 < players && s->n_blocks > 1; s->round++)
+  kin_status status = KIN_OK;
+  for (s->round = 0; status == KIN_OK && s->round + 1 < players && s->n_blocks > 1; s->round++) {
     kin_parallel_for(pool, players / 2, run_game, s);
-  return true;
+    status = report(s, s->round + 1, players - 1, err);
+  }
+  return status;
+}
+
+static kin_status run_rows(search *s, kin_error *err) {
+  const size_t batch = ROW_BLOCKS * kin_context_threads(s->task->context);
+  kin_status status = KIN_OK;
+  for (size_t n; status == KIN_OK && s->first_row_block < s->row_blocks; s->first_row_block += n) {
+    n = s->row_blocks - s->first_row_block < batch ? s->row_blocks - s->first_row_block : batch;
+    kin_parallel_for(s->task->context->pool, n, run_all_columns, s);
+    status = report(s, s->first_row_block + n, s->row_blocks, err);
+  }
+  return status;
 }
 
 /* ------------------------------------------------------------------ running */
@@ -300,18 +322,18 @@ static kin_status run_search(search *s, kin_error *err) {
   if (!s->candidates || !s->lists || !s->bar || !s->error)
     return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu vectors", n);
   reset(s);
-  if (!s->mirrored) {
-    kin_parallel_for(t->context->pool, s->row_blocks, run_all_columns, s);
-  } else if (!run_mirrored(s)) {
+  bool unfit = false;
+  status = s->mirrored ? run_mirrored(s, &unfit, err) : run_rows(s, err);
+  if (unfit) {
     s->frame.bf16 = false;
     close_sides(s);
     status = open_sides(s, err);
     if (status != KIN_OK) return status;
     reset(s);
-    run_mirrored(s);
+    status = run_mirrored(s, &unfit, err);
   }
-  kin_parallel_for(t->context->pool, n, finish_row, s);
-  return KIN_OK;
+  if (status == KIN_OK) kin_parallel_for(t->context->pool, n, finish_row, s);
+  return status;
 }
 
 kin_status kin_nearest_run(const kin_nearest_task *task, kin_error *err) {

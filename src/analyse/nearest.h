@@ -20,9 +20,15 @@ typedef struct kin_nearest_task {
                           * the rest have index SIZE_MAX */
   size_t k;              /* at least 1, and as many must be left for each query */
   kin_near *out;         /* [n_queries][k] */
+  bool (*on_progress)(void *user, double done); /* may be NULL; false: KIN_ERR_CANCELLED */
+  void *user;
 } kin_nearest_task;
 
 /* Checked arguments, finite vectors. */
 kin_status kin_nearest_run(const kin_nearest_task *task, kin_error *err);
+
+/* The k nearest others of each vector, exactly, with the metric, k and progress of `options`. */
+kin_status kin_near_exact(kin_context *context, const kin_vector_set *set, const kin_near_options *options,
+                          kin_near *out, kin_error *err);
 
 #endif

@@ -1,9 +1,12 @@
 /* The nearest others of each vector, and what many analyses do to vectors first. */
 #include "analyse/analyse.h"
+#include "analyse/near_approximate.h"
 #include "analyse/nearest.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+enum { LEAST_APPROXIMATE = 1000 };
 
 kin_status kin_inverse_lengths(const kin_vector_set *set, double **out, kin_error *err) {
   *out = NULL;
@@ -73,4 +76,35 @@ kin_status kin_nearest(kin_context *context, const kin_vector_set *set, const ki
   kin_nearest_task task = {.context = context, .set = set, .queries = queries};
   task.n_queries = queries ? queries->n : set->n, task.metric = metric, task.k = k, task.out = out;
   return kin_nearest_run(&task, err);
+}
+
+kin_status kin_near_exact(kin_context *context, const kin_vector_set *set, const kin_near_options *options,
+                          kin_near *out, kin_error *err) {
+  const kin_nearest_task task = {.context = context,
+                                 .set = set,
+                                 .n_queries = set->n,
+                                 .metric = options->metric,
+                                 .k = options->k,
+                                 .out = out,
+                                 .on_progress = options->on_progress,
+                                 .user = options->user};
+  return kin_nearest_run(&task, err);
+}
+
+kin_status kin_near_others(kin_context *context, const kin_vector_set *set, const kin_near_options *options,
+                           kin_near *out, double *recall, kin_error *err) {
+  if (!context || !out || !set || !options)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "neighbours need a context, a set, options and room");
+  if (options->k < 1 || options->k >= set->n)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "%zu neighbours among %zu vectors: must be 1 to %zu", options->k, set->n,
+                    set->n ? set->n - 1 : 0);
+  if (options->search > KIN_NEAR_APPROXIMATE)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "there is no search %d for neighbours", (int)options->search);
+  double found = 1;
+  const bool exact = options->search == KIN_NEAR_EXACT || set->n < LEAST_APPROXIMATE ||
+                     (options->search == KIN_NEAR_AUTO && set->n <= KIN_NEAR_EXACT_MOST);
+  const kin_status status = exact ? kin_near_exact(context, set, options, out, err)
+                                  : kin_near_approximate(context, set, options, out, &found, err);
+  if (recall) *recall = found;
+  return status;
 }

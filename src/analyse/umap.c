@@ -1,4 +1,4 @@
-/* UMAP: exact neighbours, their fuzzy set, a start by principal components, and the descent. */
+/* UMAP: neighbours, their fuzzy set, a start by principal components, and the descent. */
 #include "analyse/umap.h"
 
 #include "analyse/analyse.h"
@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SAMPLES = 300, MOST_STEPS = 200 };
 
@@ -69,6 +70,38 @@ static kin_status check(const kin_umap_options *o, size_t n, size_t *neighbours,
   return KIN_OK;
 }
 
+/* A part of the work. */
+typedef struct progress {
+  const kin_umap_options *options;
+  double from, share;
+} progress;
+
+static bool on_progress(void *user, double done) {
+  const progress *p = user;
+  return !p->options->on_progress || p->options->on_progress(p->options->user, p->from + p->share * done);
+}
+
+static kin_status find_near(kin_context *context, const kin_vector_set *set, const kin_umap_options *o, size_t k,
+                            kin_near *out, kin_error *err) {
+  progress p = {o, 0, 0.5};
+  const kin_near_options options = {o->metric, k, o->search, on_progress, &p};
+  if (!o->near) return kin_near_others(context, set, &options, out, NULL, err);
+  if (o->near_each < k)
+    return kin_fail(err, KIN_ERR_ARGUMENT, "%zu known neighbours of each vector: UMAP needs %zu", o->near_each, k);
+  for (size_t i = 0; i < set->n; i++) memcpy(out + i * k, o->near + i * o->near_each, k * sizeof *out);
+  return KIN_OK;
+}
+
+static kin_status find_fuzzy_set(kin_context *context, const kin_vector_set *set, const kin_umap_options *o, size_t k,
+                                 kin_fuzzy_set *out, kin_error *err) {
+  kin_near *near = kin_array(set->n, k * sizeof *near);
+  if (!near) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu vectors", set->n);
+  kin_status status = find_near(context, set, o, k, near, err);
+  if (status == KIN_OK) status = kin_fuzzy_set_open(context, near, set->n, k, out, err);
+  free(near);
+  return status;
+}
+
 kin_status kin_umap(kin_context *context, const kin_vector_set *set, const kin_umap_options *options, float *out,
                     kin_error *err) {
   static const kin_umap_options defaults = {0};
@@ -80,16 +113,12 @@ kin_status kin_umap(kin_context *context, const kin_vector_set *set, const kin_u
   if (status == KIN_OK) status = start(context, set, o->seed, out, err);
   if (status != KIN_OK) return status;
   if (set->n == 1) return out[0] = out[1] = 0, KIN_OK;
-  const size_t k = neighbours - 1;
   kin_fuzzy_set fuzzy = {0};
-  kin_near *near = kin_array(set->n, k * sizeof *near);
-  if (!near) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu vectors", set->n);
-  status = kin_nearest(context, set, NULL, o->metric, k, near, err);
-  if (status == KIN_OK) status = kin_fuzzy_set_open(context, near, set->n, k, &fuzzy, err);
-  free(near);
+  status = find_fuzzy_set(context, set, o, neighbours - 1, &fuzzy, err);
   kin_umap_layout layout = {.context = context, .set = &fuzzy, .seed = o->seed};
   layout.epochs = o->epochs ? o->epochs : set->n <= 10000 ? 500 : 200;
-  layout.on_progress = o->on_progress, layout.user = o->user;
+  progress p = {o, o->near ? 0 : 0.5, o->near ? 1 : 0.5};
+  layout.on_progress = on_progress, layout.user = &p;
   kin_umap_curve(min_dist, &layout.a, &layout.b);
   if (status == KIN_OK) status = kin_umap_move(&layout, out, err);
   kin_fuzzy_set_close(&fuzzy);

@@ -4,7 +4,15 @@
 
 #include "cli/items.h"
 
-typedef enum map_colours { MAP_PLAIN, MAP_LABEL, MAP_CLUSTER, MAP_DATE, MAP_UNIQUENESS, MAP_COLOURS } map_colours;
+typedef enum map_colours {
+  MAP_PLAIN,
+  MAP_LABEL,
+  MAP_CLUSTER,
+  MAP_DATE,
+  MAP_UNIQUENESS,
+  MAP_ANOMALY,
+  MAP_COLOURS
+} map_colours;
 
 /* The ends of a scale of colours. */
 typedef struct map_scale {
@@ -15,7 +23,7 @@ typedef struct map_scale {
 typedef struct map_job {
   cli_common common;
   cli_vectors_options input;
-  const char *method_name, *metric_name, *colour_name, *csv, *html, *svg, *png;
+  const char *method_name, *metric_name, *search_name, *colour_name, *detector_path, *csv, *html, *svg, *png;
   size_t neighbours, seed, trusted, side; /* neighbours 0: the default; trusted 0: not measured */
   size_t thumbnails;                      /* in the page, at most */
   double min_dist;
@@ -23,17 +31,23 @@ typedef struct map_job {
 
   bool pca;
   kin_metric metric;
-  map_colours colours; /* what the colours tell */
+  kin_near_search search;
+  kin_detector *detector; /* NULL: none was given */
+  map_colours colours;    /* what the colours tell */
   cli_vectors v;
   cli_output svg_file, png_file;
   double seconds;
-  float *points;            /* [n][2] */
-  double variances[2];      /* of PCA: the shares of the axes */
-  double trustworthiness;   /* where measured: */
-  size_t measured;          /* on so many items */
-  kin_clustering clusters;  /* labels NULL: not looked for */
-  double *uniqueness;       /* [n]; NULL: not measured */
-  map_scale date, unlikely; /* of MAP_DATE, in seconds since 1970, and of MAP_UNIQUENESS */
+  float *points;           /* [n][2] */
+  double variances[2];     /* of PCA: the shares of the axes */
+  double trustworthiness;  /* where measured: */
+  size_t measured;         /* on so many items */
+  kin_clustering clusters; /* labels NULL: not looked for */
+  kin_near *near;          /* [n][near_each]; NULL: not looked for */
+  size_t near_each;
+  double recall;                 /* of `near`, about */
+  double *uniqueness;            /* [n]; NULL: not measured */
+  double *anomaly;               /* [n], the detector's scores; NULL: none was given */
+  map_scale scales[MAP_COLOURS]; /* of MAP_DATE, in seconds since 1970, MAP_UNIQUENESS and MAP_ANOMALY */
 } map_job;
 
 /* map_colours.c */

@@ -7,7 +7,7 @@
 #include <time.h>
 
 const char *map_colours_name(map_colours colours) {
-  static const char *const names[MAP_COLOURS] = {"none", "label", "cluster", "date", "uniqueness"};
+  static const char *const names[MAP_COLOURS] = {"none", "label", "cluster", "date", "uniqueness", "anomaly"};
   return names[colours];
 }
 
@@ -34,7 +34,8 @@ size_t map_class_of(const map_job *j, map_colours colours, size_t item) {
 
 double map_value_of(const map_job *j, map_colours colours, size_t item) {
   if (colours == MAP_DATE && j->v.items[item].mtime_ns) return (double)j->v.items[item].mtime_ns * 1e-9;
-  if (colours == MAP_UNIQUENESS && j->uniqueness && isfinite(j->uniqueness[item])) return j->uniqueness[item];
+  const double *scores = colours == MAP_UNIQUENESS ? j->uniqueness : colours == MAP_ANOMALY ? j->anomaly : NULL;
+  if (scores && isfinite(scores[item])) return scores[item];
   return NAN;
 }
 
@@ -62,11 +63,13 @@ static map_scale find_scale(const map_job *j, map_colours colours, double cut) {
 }
 
 void map_find_scales(map_job *j) {
-  j->date = find_scale(j, MAP_DATE, 0), j->unlikely = find_scale(j, MAP_UNIQUENESS, 0.02);
+  j->scales[MAP_DATE] = find_scale(j, MAP_DATE, 0);
+  j->scales[MAP_UNIQUENESS] = find_scale(j, MAP_UNIQUENESS, 0.02);
+  j->scales[MAP_ANOMALY] = find_scale(j, MAP_ANOMALY, 0.02);
 }
 
 const map_scale *map_scale_of(const map_job *j, map_colours colours) {
-  return colours == MAP_DATE ? &j->date : colours == MAP_UNIQUENESS ? &j->unlikely : NULL;
+  return colours >= MAP_DATE && colours < MAP_COLOURS ? &j->scales[colours] : NULL;
 }
 
 double map_share_of(const map_job *j, map_colours colours, size_t item) {

@@ -24,6 +24,7 @@ static void print_heading(const map_job *j) {
   printf("%s item%s by %s in %.1f s\n", cli_group_digits(j->v.set.n, digits), cli_plural(j->v.set.n),
          j->pca ? "PCA" : "UMAP", j->seconds);
   if (j->pca) printf("the axes hold %.1f%% and %.1f%% of the variance\n", 100 * j->variances[0], 100 * j->variances[1]);
+  if (j->recall < 1) printf("about %.1f%% of the nearest neighbours were found\n", 100 * j->recall);
   if (!j->measured) return;
   printf("trustworthiness %.4f over %zu neighbour%s", j->trustworthiness, j->trusted, cli_plural(j->trusted));
   if (j->measured < j->v.set.n) printf(", of %s items", cli_group_digits(j->measured, digits));
@@ -56,6 +57,7 @@ static json_t *describe_point(const map_job *j, size_t i) {
   if (ok && j->clusters.labels)
     ok = json_object_set_new(out, "cluster", json_integer((json_int_t)j->clusters.labels[i])) == 0;
   if (ok && j->uniqueness) ok = json_object_set_new(out, "uniqueness", cli_json_number(j->uniqueness[i])) == 0;
+  if (ok && j->anomaly) ok = json_object_set_new(out, "anomaly", cli_json_number(j->anomaly[i])) == 0;
   if (ok) return out;
   json_decref(out);
   return NULL;
@@ -67,6 +69,7 @@ json_t *map_describe(const map_job *j) {
   json_t *points = json_array();
   bool ok = out && points;
   if (ok && j->pca) ok = json_object_set_new(out, "variance", json_pack("[ff]", j->variances[0], j->variances[1])) == 0;
+  if (ok && j->near) ok = json_object_set_new(out, "recall", cli_json_number(j->recall)) == 0;
   if (ok && j->measured)
     ok = json_object_set_new(out, "trustworthiness",
                              json_pack("{sf sI sI}", "value", j->trustworthiness, "neighbours", (json_int_t)j->trusted,
@@ -81,7 +84,7 @@ json_t *map_describe(const map_job *j) {
 /* --------------------------------------------------------------------- CSV */
 
 void map_write_csv(const map_job *j, FILE *out) {
-  fputs("name,line,x,y,label,cluster,uniqueness\r\n", out);
+  fputs("name,line,x,y,label,cluster,uniqueness,anomaly\r\n", out);
   for (size_t i = 0; i < j->v.set.n; i++) {
     cli_csv_put_item(out, &j->v.items[i]);
     fprintf(out, "%.9g,%.9g,", x_of(j, i), y_of(j, i));
@@ -90,6 +93,8 @@ void map_write_csv(const map_job *j, FILE *out) {
     if (j->clusters.labels) fprintf(out, "%u", j->clusters.labels[i]);
     putc(',', out);
     if (map_share_of(j, MAP_UNIQUENESS, i) >= 0) fprintf(out, "%.6g", j->uniqueness[i]);
+    putc(',', out);
+    if (map_share_of(j, MAP_ANOMALY, i) >= 0) fprintf(out, "%.6g", j->anomaly[i]);
     fputs("\r\n", out);
   }
 }

@@ -301,45 +301,53 @@ static void transpose(const float *a, size_t lda, size_t rows, size_t columns, f
   }
 }
 
-/* x^b for positive x, to some 1e-6: 2^(b log2 x) by polynomials. */
-static inline v16 lanes_power(v16 x, v16 b) {
-  const v16 magic = v_set(12582912.0f), one = v_set(1.0f); /* as in lanes_exp */
+/* These are called, not inlined: as one function, the plain C one takes a compiler that checks every access minutes. */
+
+static __attribute__((noinline)) v16 lanes_log2(v16 x) {
+  const v16 one = v_set(1.0f);
   v16 m, exponent = v_split_exponent(x, &m);
   /* log2 m = 2 / ln 2 * atanh z, z = (m - 1) / (m + 1), |z| < 0.172 */
   v16 z = v_div(v_sub(m, one), v_add(m, one)), zz = v_mul(z, z);
   v16 p = v_fma(zz, v_set(0.4121985831f), v_set(0.5770780164f));
   p = v_fma(zz, p, v_set(0.9617966939f));
   p = v_fma(zz, p, v_set(2.8853900818f));
-  v16 y = v_mul(b, v_fma(z, p, exponent));
-  y = v_max(v_min(y, v_set(126.0f)), v_set(-126.0f));
-  v16 shifted = v_add(y, magic), rest = v_mul(v_sub(y, v_sub(shifted, magic)), v_set(0.6931471806f));
-  p = v_fma(rest, v_set(0.0083333333f), v_set(0.0416666667f));
+  return v_fma(z, p, exponent);
+}
+
+static __attribute__((noinline)) v16 lanes_exp2(v16 x) {
+  const v16 magic = v_set(12582912.0f), one = v_set(1.0f); /* as in lanes_exp */
+  x = v_max(v_min(x, v_set(126.0f)), v_set(-126.0f));
+  v16 shifted = v_add(x, magic), rest = v_mul(v_sub(x, v_sub(shifted, magic)), v_set(0.6931471806f));
+  v16 p = v_fma(rest, v_set(0.0083333333f), v_set(0.0416666667f));
   p = v_fma(rest, p, v_set(0.1666666667f));
   p = v_fma(rest, p, v_set(0.5f));
   p = v_fma(rest, p, one);
   return v_scale_exponent(v_fma(rest, p, one), shifted);
 }
 
-static inline v16 lanes_clip4(v16 x) {
-  return v_max(v_min(x, v_set(4.0f)), v_set(-4.0f));
+/* x += part, at most 4 either way, times `times`. */
+static inline void add_clipped(float *x, v16 part, float times) {
+  part = v_max(v_min(part, v_set(4.0f)), v_set(-4.0f));
+  v_store(x, v_fma(part, v_set(times), v_load(x)));
+}
+
+/* What another point does to where 16 points go. */
+static __attribute__((noinline)) void map_force(const kin_map_step *s, size_t other, float *sum_x, float *sum_y) {
+  const float push = 2 * s->b;
+  v16 dx = v_sub(v_load(s->x), v_load(s->other_x[other])), dy = v_sub(v_load(s->y), v_load(s->other_y[other]));
+  v16 square = v_fma(dx, dx, v_fma(dy, dy, v_set(1e-12f)));
+  v16 power = lanes_exp2(v_mul(v_set(s->b), lanes_log2(square))), far = v_fma(v_set(s->a), power, v_set(1.0f));
+  v16 factor = other ? v_div(v_set(push), v_mul(v_add(square, v_set(0.001f)), far))
+                     : v_div(v_mul(v_set(-push * s->a), power), v_mul(square, far));
+  add_clipped(sum_x, v_mul(factor, dx), other ? 1 : 2);
+  add_clipped(sum_y, v_mul(factor, dy), other ? 1 : 2);
 }
 
 static void map_step(kin_map_step *s) {
-  const v16 x = v_load(s->x), y = v_load(s->y), a = v_set(s->a), b = v_set(s->b), one = v_set(1.0f);
-  const v16 push = v_set(2 * s->b), pull = v_mul(v_set(-1.0f), v_mul(push, a));
-  v16 sum_x = v_set(0.0f), sum_y = sum_x;
-  for (size_t o = 0; o < KIN_MAP_OTHERS; o++) {
-    v16 dx = v_sub(x, v_load(s->other_x[o])), dy = v_sub(y, v_load(s->other_y[o]));
-    v16 square = v_fma(dx, dx, v_fma(dy, dy, v_set(1e-12f))), power = lanes_power(square, b);
-    v16 far = v_fma(a, power, one);
-    v16 factor =
-        o ? v_div(push, v_mul(v_add(square, v_set(0.001f)), far)) : v_div(v_mul(pull, power), v_mul(square, far));
-    v16 step_x = lanes_clip4(v_mul(factor, dx)), step_y = lanes_clip4(v_mul(factor, dy));
-    if (o == 0) step_x = v_add(step_x, step_x), step_y = v_add(step_y, step_y);
-    sum_x = v_add(sum_x, step_x), sum_y = v_add(sum_y, step_y);
-  }
-  v_store(s->x, v_fma(v_set(s->alpha), sum_x, x));
-  v_store(s->y, v_fma(v_set(s->alpha), sum_y, y));
+  float sum_x[KIN_MAP_LANES] = {0}, sum_y[KIN_MAP_LANES] = {0};
+  for (size_t o = 0; o < KIN_MAP_OTHERS; o++) map_force(s, o, sum_x, sum_y);
+  v_store(s->x, v_fma(v_set(s->alpha), v_load(sum_x), v_load(s->x)));
+  v_store(s->y, v_fma(v_set(s->alpha), v_load(sum_y), v_load(s->y)));
 }
 
 #include "kernel/winograd_lanes.h"

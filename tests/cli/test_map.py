@@ -58,7 +58,7 @@ class Map(CommandTest):
 
     def test_places(self):
         self.put("x.npy", npy(three_groups(10)))
-        out = self.describe("x.npy", "--neighbours", 8, "--csv", "o.csv")
+        out = self.describe("x.npy", "--neighbours", 10, "--csv", "o.csv")
         self.assertEqual((out["method"], out["metric"], out["items"]), ("umap", "cosine", 30))
         points = [(p["x"], p["y"]) for p in out["points"]]
         within, between = spread_over(points, lambda i: i % 3)
@@ -68,9 +68,9 @@ class Map(CommandTest):
         for row, point in zip(rows, points):
             self.assertAlmostEqual(float(row["x"]), point[0], places=4)
             self.assertAlmostEqual(float(row["y"]), point[1], places=4)
-        again = self.describe("x.npy", "--neighbours", 8, "--threads", 1)
+        again = self.describe("x.npy", "--neighbours", 10, "--threads", 1)
         self.assertEqual(again["points"], out["points"])
-        self.assertNotEqual(self.describe("x.npy", "--neighbours", 8, "--seed", 1)["points"], out["points"])
+        self.assertNotEqual(self.describe("x.npy", "--neighbours", 10, "--seed", 1)["points"], out["points"])
         self.assertIn("30 items by UMAP", self.map("x.npy").out)
         self.assertIn("row 29", self.map("x.npy").out)
         self.assertNotIn("row 29", self.map("x.npy", "--csv", "o.csv").out)
@@ -116,6 +116,37 @@ class Map(CommandTest):
         self.assertEqual(max(rows, key=lambda p: p["uniqueness"])["name"], "row 18")
         self.map("x.npy", "--svg", "m.svg", "--labels-from", "labels.txt")
         self.assertEqual(self.colours("m.svg")[1], legend["label"])
+
+    def test_anomalies(self):
+        """By a detector's own scores, whatever --centre does to the map; it must be of such vectors."""
+        self.put("usual.npy", npy(three_groups()))
+        self.put("x.npy", npy(three_groups() + [[-1, -1, -1, 0]]))
+        self.put("other.npy", npy([[1, 2], [2, 1], [1, 1], [2, 2]]))
+        self.run_kindred("anomalies", "fit", "usual.npy", "--method", "knn", "-o", "usual.kin")
+        scored = json.loads(self.run_kindred("anomalies", "score", "usual.kin", "x.npy", "--json").out)
+        scores = {item["name"]: item["score"] for item in scored["ranked"]}
+        out = self.describe("x.npy", "--detector", "usual.kin", "--svg", "m.svg", "--csv", "m.csv", "--centre")
+        self.assertEqual({p["name"]: p["anomaly"] for p in out["points"]}, scores)
+        rows = list(csv.DictReader(io.StringIO((self.folder / "m.csv").read_text())))
+        for row in rows:
+            self.assertAlmostEqual(float(row["anomaly"]), scores[row["name"]], delta=1e-5)
+        self.assertEqual(max(rows, key=lambda row: float(row["anomaly"]))["name"], "row 18")
+        fills, legend = self.colours("m.svg")
+        self.assertEqual((fills.count(fills[18]), len(legend)), (1, 5))
+        self.assertIn("floats", self.map("other.npy", "--detector", "usual.kin", status=1).err)
+        self.assertIn("needs --detector", self.map("x.npy", "--colour-by", "anomaly", status=2).err)
+        self.assertIn("x.npy", self.map("x.npy", "--detector", "x.npy", status=1).err)
+
+    def test_search(self):
+        """Approximate neighbours of 1,200 points on a plane are nearly the exact ones, and the map says how nearly."""
+        self.put("x.npy", npy([[math.cos(i), math.sin(i), i % 7, i % 11] for i in range(1200)]))
+        exact = self.describe("x.npy", "--search", "exact", "--colour-by", "uniqueness")
+        near = self.describe("x.npy", "--search", "approximate", "--colour-by", "uniqueness")
+        self.assertEqual((exact["recall"], self.describe("x.npy")["recall"]), (1, 1))
+        self.assertGreater(near["recall"], 0.95)
+        same = sum(a["uniqueness"] == b["uniqueness"] for a, b in zip(exact["points"], near["points"]))
+        self.assertGreater(same, 1100)
+        self.assertIn("--search some is not", self.map("x.npy", "--search", "some", status=2).err)
 
     def test_photos_by_folder_and_date(self):
         photos = self.put_pictures(*(f"photos/{c}/{i}.png" for c in ("cats", "dogs") for i in range(3)))

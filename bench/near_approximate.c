@@ -1,7 +1,7 @@
-/* bench-near_cells VECTORS [exact]: how long neighbours in cells take, and the exact ones, and in how many of the
- * planted copies each finds the other. A tenth of the vectors, 512 floats around a plane of 24 dimensions, are copies
- * of others with some noise. */
-#include "analyse/near_cells.h"
+/* bench-near_approximate VECTORS [exact]: how long approximate neighbours take, and the exact ones, and in how many of
+ * the planted copies each finds the other. A tenth of the vectors, 512 floats around a plane of 24 dimensions, are
+ * copies of others with some noise. */
+#include "kindred.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -73,11 +73,14 @@ int main(int argc, char **argv) {
   const kin_vector_set set = {values, n, DIM};
   kin_status status = KIN_OK;
   for (int way = 0; way < (argc > 2 ? 2 : 1) && status == KIN_OK; way++) {
+    const kin_near_options options = {
+        .metric = KIN_METRIC_COSINE, .k = NEIGHBOURS, .search = way ? KIN_NEAR_EXACT : KIN_NEAR_APPROXIMATE};
+    double recall = 0;
     const double start = now();
-    status = way ? kin_nearest(context, &set, NULL, KIN_METRIC_COSINE, NEIGHBOURS, near, &err)
-                 : kin_nearest_in_cells(context, &set, NEIGHBOURS, NULL, NULL, near, &err);
+    status = kin_near_others(context, &set, &options, near, &recall, &err);
     const double seconds = now() - start;
-    printf("%s %.1f s, %zu found\n", way ? "exact" : "cells", seconds, count_found(near, n, copies));
+    printf("%s %.1f s, %zu found, recall %.4f\n", way ? "exact" : "approximate", seconds, count_found(near, n, copies),
+           recall);
   }
   if (status != KIN_OK) fprintf(stderr, "%s\n", err.message);
   free(values), free(near);
