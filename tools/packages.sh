@@ -7,8 +7,8 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config python3 libjansson-
 # To fetch materials.
 MATERIAL_PACKAGES="ca-certificates python3 python3-pip zstd"
 
-# To run a real Elasticsearch in the tests, which are skipped without.
-ELASTIC_PACKAGES="default-jdk-headless maven"
+# To run a real Elasticsearch in the tests, alone and behind a proxy; they are skipped without.
+ELASTIC_PACKAGES="default-jdk-headless maven haproxy openssl"
 
 # Install those of the given packages that are missing.
 install_packages() {

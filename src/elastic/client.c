@@ -198,6 +198,12 @@ static bool read_answer(kin_elastic *e, connection *c, CURLcode code, double *wa
     const char *reason = c->error[0] ? c->error : curl_easy_strerror(code);
     r->status = kin_fail(&r->error, code == CURLE_OUT_OF_MEMORY ? KIN_ERR_MEMORY : KIN_ERR_IO, "%s: %s %s: %s",
                          e->address->name, reached ? "lost" : "can't reach", host, reason);
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+      kin_fail(&r->error, KIN_ERR_IO,
+               "%s: %s has a certificate that isn't trusted: %s; --es-ca FILE names the certificates to trust",
+               e->address->name, host, reason);
+    if (code == CURLE_SSL_CACERT_BADFILE)
+      kin_fail(&r->error, KIN_ERR_IO, "%s: the certificates to trust can't be read: %s", e->address->name, reason);
     bool local = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
                  code == CURLE_WRITE_ERROR || code == CURLE_OUT_OF_MEMORY || code == CURLE_URL_MALFORMAT;
     return !local;
