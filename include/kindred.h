@@ -638,6 +638,7 @@ typedef struct kin_stored {
   const float *vector; /* [dim], of length 1 */
   const char *path;
   int64_t mtime_ns;       /* of the file, since 1970, when it was indexed */
+  const char *date;       /* its metadata "date": as given, or of a photo when it was taken; NULL: not known */
   uint32_t width, height; /* of a picture; 0 for a document */
   uint64_t line, offset;  /* of a document, as in kin_hit; 0 for a picture */
   const char *passage;    /* likewise; NULL for a picture */
@@ -1352,6 +1353,42 @@ typedef struct kin_drift {
  * different numbers of floats, KIN_ERR_ARGUMENT for fewer vectors or a value that isn't finite. */
 KIN_API kin_status kin_drift_test(kin_context *context, const kin_vector_set *before, const kin_vector_set *after,
                                   const kin_drift_options *options, kin_drift *out, kin_error *err);
+
+/* A stream of vectors as they come, scored one by one; and the latest window compared with the one before it, each time
+ * that a quarter of a window has come. Holds two windows. */
+typedef struct kin_stream kin_stream;
+
+typedef struct kin_stream_options {
+  kin_metric metric;
+  kin_detector_method method; /* KIN_DETECTOR_KNN or KIN_DETECTOR_MEAN, as in kin_window_scores ... */
+  size_t k;                   /* ... with this k */
+  size_t window;              /* so many vectors, at least 10; or 0 ... */
+  int64_t window_ns;          /* ... and a span of time above 0 */
+  kin_threshold threshold;    /* of the scores in the window; not conformal */
+  double level;               /* a comparison with at most this p is a change; 0: 0.01 */
+  size_t permutations;        /* as in kin_drift_options */
+  uint64_t seed;
+} kin_stream_options;
+
+typedef struct kin_stream_report {
+  uint64_t number;     /* of the vector, from 0 */
+  double score, limit; /* NAN: too few vectors, or scores (20), in the window before it */
+  bool unusual;        /* the score is above the limit */
+  bool tested;         /* the window that ends with this vector was compared, with this result: */
+  kin_drift drift;
+  bool changed;    /* what came since the last change, if there was one, isn't of one kind */
+  uint64_t change; /* by then: the number of the vector from which on it is of the new kind */
+  uint64_t kept;   /* the oldest vector that a later report may name */
+} kin_stream_report;
+
+/* KIN_ERR_ARGUMENT: a bad option. */
+KIN_API kin_status kin_stream_open(kin_context *context, size_t dim, const kin_stream_options *options,
+                                   kin_stream **out, kin_error *err);
+KIN_API void kin_stream_close(kin_stream *stream);
+/* Take vector[dim], of a time since 1970 that matters for windows of time alone; one before the last one's counts as
+ * that. KIN_ERR_ARGUMENT for a value that isn't finite: nothing changed then. */
+KIN_API kin_status kin_stream_push(kin_stream *stream, const float *vector, int64_t time_ns, kin_stream_report *out,
+                                   kin_error *err);
 
 /* ------------------------------------------------------------------- map */
 

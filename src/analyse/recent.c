@@ -1,4 +1,6 @@
 /* Scores of vectors against the window before them. */
+#include "analyse/recent.h"
+
 #include "analyse/analyse.h"
 #include "analyse/exact.h"
 #include "base/context.h"
@@ -32,21 +34,24 @@ static double distance(const windows *w, size_t a, size_t b) {
   return fmax(0, 1 - kin_exact_dot(x, y, dim) * w->inverse[a] * w->inverse[b]);
 }
 
+/* The distance of i to the k-th nearest of [first, i); `nearest` has room for k. */
+static double distance_to_kth(const windows *w, size_t first, size_t i, double *nearest) {
+  size_t held = 0;
+  for (size_t j = first; j < i; j++) {
+    const double d = distance(w, i, j);
+    if (held == w->k && !(d < nearest[held - 1])) continue;
+    size_t at = held < w->k ? held++ : held - 1;
+    for (; at > 0 && nearest[at - 1] > d; at--) nearest[at] = nearest[at - 1];
+    nearest[at] = d;
+  }
+  return held == w->k ? nearest[held - 1] : NAN;
+}
+
 /* Task of the pool. */
 static void score_neighbours(void *arg, size_t block) {
   const windows *w = arg;
-  double *nearest = w->nearest + block * w->k;
-  for (size_t i = block * BLOCK; i < block_end(w, block); i++) {
-    size_t held = 0;
-    for (size_t j = w->first[i]; j < i; j++) {
-      const double d = distance(w, i, j);
-      if (held == w->k && !(d < nearest[held - 1])) continue;
-      size_t at = held < w->k ? held++ : held - 1;
-      for (; at > 0 && nearest[at - 1] > d; at--) nearest[at] = nearest[at - 1];
-      nearest[at] = d;
-    }
-    w->scores[i] = held == w->k ? nearest[held - 1] : NAN;
-  }
+  for (size_t i = block * BLOCK; i < block_end(w, block); i++)
+    w->scores[i] = distance_to_kth(w, w->first[i], i, w->nearest + block * w->k);
 }
 
 /* -------------------------------------------------------------------- mean */
@@ -84,15 +89,33 @@ static void score_mean(void *arg, size_t block) {
   }
 }
 
+/* ---------------------------------------------------------------- one alone */
+
+double kin_window_score(const kin_vector_set *set, const double *inverse, kin_detector_method method, size_t k,
+                        double *room) {
+  const windows w = {.set = set, .inverse = inverse, .k = k};
+  const size_t last = set->n - 1;
+  if (method == KIN_DETECTOR_KNN) return distance_to_kth(&w, 0, last, room);
+  memset(room, 0, set->dim * sizeof *room);
+  for (size_t i = 0; i < last; i++) add(&w, room, i, 1);
+  return last ? distance_to_mean(&w, room, last, last) : NAN;
+}
+
 /* ----------------------------------------------------------------- running */
 
-static kin_status check(const kin_vector_set *set, const size_t *first, kin_detector_method method, size_t k,
-                        kin_error *err) {
+kin_status kin_window_check(kin_detector_method method, size_t k, kin_error *err) {
   if (method != KIN_DETECTOR_KNN && method != KIN_DETECTOR_MEAN)
     return kin_fail(err, KIN_ERR_ARGUMENT, "a window is scored against by knn or by mean, not by %s",
                     kin_detector_method_name(method));
   if (method == KIN_DETECTOR_KNN && k < 1)
     return kin_fail(err, KIN_ERR_ARGUMENT, "a window needs at least 1 neighbour");
+  return KIN_OK;
+}
+
+static kin_status check(const kin_vector_set *set, const size_t *first, kin_detector_method method, size_t k,
+                        kin_error *err) {
+  const kin_status status = kin_window_check(method, k, err);
+  if (status != KIN_OK) return status;
   for (size_t i = 0; i < set->n; i++)
     if (first[i] > i || (i > 0 && first[i] < first[i - 1]))
       return kin_fail(err, KIN_ERR_ARGUMENT, "the window of vector %zu begins at %zu", i, first[i]);

@@ -233,7 +233,7 @@ static int run_score(const cli_command *command, int argc, char **argv) {
   score_options o = {.job = {.count = 0}};
   const cli_option options[] = {
       {"watch", 0, CLI_TEXT, &o.watch, "DIR",
-       "score the pictures in DIR, then each that comes, and\nprint a line of JSON for each until Ctrl-C"},
+       "score the files in DIR and below, then each that comes,\nand print a line of JSON for each until Ctrl-C"},
       {"new-only", 0, CLI_FLAG, &o.only_new, NULL, "of --watch: leave out what is there already"},
       {"count", 'n', CLI_COUNT, &o.job.count, "N", "items to show (default: all)"},
       SHOW_OPTIONS(o.job),
@@ -257,8 +257,8 @@ static const cli_command score_command = {
                "p-value: the share of the reference's scores that are as high. Vectors of another model\n"
                "are refused. Exit status 3 if some inputs couldn't be read.\n"
                "\n"
-               "--watch DIR scores the pictures in DIR itself (not those in folders below), a changed one\n"
-               "again, as soon as each is closed or moved in. One that can't be read gives a line with\n"
+               "--watch DIR scores the pictures in DIR and the folders below, or with a model of texts each\n"
+               "passage of the text files there; a changed one again, as soon as each is closed or moved in. One that can't be read gives a line with\n"
                "\"error\". Ctrl-C ends it with status 0, or 3 if some couldn't be read.",
     .examples = "  kindred anomalies score good.kin new/ --model dinov2-small --html new.html\n"
                 "  kindred anomalies score usual.kin --store new.db --json\n"

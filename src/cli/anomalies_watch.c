@@ -1,5 +1,7 @@
-/* kindred anomalies score --watch: score pictures as they come into a folder, a line of JSON each. */
+/* kindred anomalies score --watch: score files as they come into a folder or one below it, a line of JSON each. */
 #include "cli/anomalies.h"
+#include "cli/vectors_gather.h"
+#include "document/document.h"
 #include "embed/path_json.h"
 #include "image/image.h"
 
@@ -17,15 +19,23 @@ enum { AT_ONCE = 64, EVENTS = 64 << 10, PAUSE_MS = 500 };
 
 /* A file as it was scored: an event that finds it unchanged tells nothing new. */
 typedef struct seen_file {
-  char *name;
+  char *path;
   int64_t mtime_ns, size;
 } seen_file;
+
+typedef struct watched_folder {
+  int number; /* inotify's */
+  char *path;
+} watched_folder;
 
 typedef struct watcher {
   anomalies_job *job;
   const char *folder;
+  bool pictures; /* as the model takes them; else texts */
   int inotify;
-  seen_file *seen; /* [n_seen], sorted by name */
+  watched_folder *folders; /* [n_folders], the first one is `folder` */
+  size_t n_folders, folder_capacity;
+  seen_file *seen; /* [n_seen], sorted by path */
   size_t n_seen, seen_capacity;
   char **paths; /* [n_paths]: to be scored, each once */
   size_t n_paths, path_capacity;
@@ -42,26 +52,24 @@ static int out_of_memory(const watcher *w) {
 
 /* ---------------------------------------------------------------- what is new */
 
-/* Note a file as it is now; false where it was seen so, is no file, or for lack of memory (*status). */
-static bool is_new(watcher *w, const char *name, const char *path, int *status) {
-  struct stat s;
-  if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) return false;
-  const int64_t mtime_ns = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec, size = (int64_t)s.st_size;
+/* Note a file as it is now; false where it was seen so, or for lack of memory (*status). */
+static bool is_new(watcher *w, const char *path, const struct stat *s, int *status) {
+  const int64_t mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec, size = (int64_t)s->st_size;
   size_t low = 0, high = w->n_seen;
   while (low < high) {
     const size_t middle = low + (high - low) / 2;
-    if (strcmp(w->seen[middle].name, name) < 0)
+    if (strcmp(w->seen[middle].path, path) < 0)
       low = middle + 1;
     else
       high = middle;
   }
   seen_file *at = w->seen + low;
-  if (low < w->n_seen && strcmp(at->name, name) == 0) {
+  if (low < w->n_seen && strcmp(at->path, path) == 0) {
     if (at->mtime_ns == mtime_ns && at->size == size) return false;
     at->mtime_ns = mtime_ns, at->size = size;
     return true;
   }
-  char *copy = strdup(name);
+  char *copy = strdup(path);
   if (!copy || !kin_grow((void **)&w->seen, &w->seen_capacity, w->n_seen + 1, sizeof *w->seen)) {
     free(copy);
     *status = out_of_memory(w);
@@ -72,14 +80,18 @@ static bool is_new(watcher *w, const char *name, const char *path, int *status) 
   return true;
 }
 
-/* Queue a picture of the folder, if it is new. */
-static int offer(watcher *w, const char *name, bool score) {
-  if (*name == '.' || !kin_image_has_known_extension(name)) return CLI_OK;
+static char *path_in(const char *folder, const char *name) {
+  const size_t length = strlen(folder);
+  return kin_format("%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
+}
+
+/* Queue a file that the model takes, if it is new; `score` false: only note it. Takes over `path`. */
+static int offer(watcher *w, char *path, bool score) {
+  struct stat s;
   int status = CLI_OK;
-  const size_t length = strlen(w->folder);
-  char *path = kin_format("%s%s%s", w->folder, length && w->folder[length - 1] == '/' ? "" : "/", name);
-  if (!path) return out_of_memory(w);
-  const bool wanted = is_new(w, name, path, &status) && score;
+  const bool known =
+      w->pictures ? kin_image_has_known_extension(path) : kin_document_format_of(path) != KIN_DOCUMENT_NONE;
+  const bool wanted = known && stat(path, &s) == 0 && S_ISREG(s.st_mode) && is_new(w, path, &s, &status) && score;
   if (wanted && kin_grow((void **)&w->paths, &w->path_capacity, w->n_paths + 1, sizeof *w->paths)) {
     w->paths[w->n_paths++] = path;
     return status;
@@ -89,18 +101,54 @@ static int offer(watcher *w, const char *name, bool score) {
   return status;
 }
 
-/* All that lies in the folder now, by name; `score` false: only note it. */
-static int scan(watcher *w, bool score) {
+/* Watch a folder. One below the first that can't be watched is named and left out. Takes over `path`. */
+static int add_folder(watcher *w, char *path) {
+  const unsigned events =
+      IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+  if (!kin_grow((void **)&w->folders, &w->folder_capacity, w->n_folders + 1, sizeof *w->folders)) {
+    free(path);
+    return out_of_memory(w);
+  }
+  const int number = inotify_add_watch(w->inotify, path, events), reason = errno;
+  for (size_t i = 0; number >= 0 && i < w->n_folders; i++)
+    if (w->folders[i].number == number) { /* the same one as before, perhaps under a new name */
+      free(w->folders[i].path);
+      w->folders[i].path = path;
+      return CLI_OK;
+    }
+  if (number >= 0) {
+    w->folders[w->n_folders++] = (watched_folder){number, path};
+    return CLI_OK;
+  }
+  if (reason != ENOENT || !w->n_folders) /* else it is gone already */
+    cli_error("can't watch %s: %s%s", path, strerror(reason),
+              reason == ENOSPC ? " (raise fs.inotify.max_user_watches with sysctl)" : "");
+  free(path);
+  return w->n_folders ? CLI_OK : CLI_FAILED;
+}
+
+/* All that lies in a watched folder and those below it now, by name; links to folders aren't followed. */
+static int scan(watcher *w, const char *folder, bool score) {
   struct dirent **entries = NULL;
-  const int n = scandir(w->folder, &entries, NULL, alphasort);
+  const int n = scandir(folder, &entries, NULL, alphasort);
   int status = CLI_OK;
+  if (n < 0 && strcmp(folder, w->folder) != 0 && errno == ENOENT) return CLI_OK; /* gone already */
   if (n < 0) {
-    cli_error("can't read %s: %s", w->folder, strerror(errno));
-    return CLI_FAILED;
+    cli_error("can't read %s: %s", folder, strerror(errno));
+    return strcmp(folder, w->folder) == 0 ? CLI_FAILED : CLI_OK;
   }
   for (int i = 0; i < n; i++) {
-    if (status == CLI_OK) status = offer(w, entries[i]->d_name, score);
+    char *path = status == CLI_OK && *entries[i]->d_name != '.' ? path_in(folder, entries[i]->d_name) : NULL;
+    struct stat s;
     free(entries[i]);
+    if (path && lstat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+      char *copy = strdup(path);
+      status = copy ? add_folder(w, copy) : out_of_memory(w);
+      if (status == CLI_OK) status = scan(w, path, score);
+      free(path);
+    } else if (path) {
+      status = offer(w, path, score);
+    }
   }
   free(entries);
   return status;
@@ -125,16 +173,10 @@ static json_t *describe(const char *path, const char *error) {
   return NULL;
 }
 
-/* Called by kin_embed_images for each picture in order. */
-static bool on_picture(void *user, const kin_item_report *report) {
-  watcher *w = user;
+/* `line_number`: where in the file a passage begins; 0: a picture. */
+static bool print_score(watcher *w, const float *vector, const char *path, uint64_t line_number) {
   anomalies_job *j = w->job;
-  const char *path = w->paths[w->first + report->index];
-  if (report->status != KIN_OK) {
-    w->failed++;
-    return print_line(w, describe(path, report->message)) && !cli_signal();
-  }
-  const kin_vector_set one = {w->vectors + report->index * j->info.dim, 1, j->info.dim};
+  const kin_vector_set one = {vector, 1, j->info.dim};
   double score, p;
   kin_error err;
   if (kin_detector_score(j->v.session.context, j->detector, &one, &score, &p, &err) != KIN_OK) {
@@ -142,26 +184,65 @@ static bool on_picture(void *user, const kin_item_report *report) {
     return false;
   }
   json_t *line = describe(path, NULL);
-  if (line && (json_object_set_new(line, "score", cli_json_number(score)) != 0 ||
-               json_object_set_new(line, "p_value", json_real(p)) != 0 ||
-               json_object_set_new(line, "anomaly", json_boolean(score > j->info.limit)) != 0)) {
-    json_decref(line);
-    line = NULL;
-  }
-  return print_line(w, line) && !cli_signal();
+  const bool ok = line &&
+                  (!line_number || json_object_set_new(line, "line", json_integer((json_int_t)line_number)) == 0) &&
+                  json_object_set_new(line, "score", cli_json_number(score)) == 0 &&
+                  json_object_set_new(line, "p_value", json_real(p)) == 0 &&
+                  json_object_set_new(line, "anomaly", json_boolean(score > j->info.limit)) == 0;
+  if (ok) return print_line(w, line);
+  json_decref(line);
+  return print_line(w, NULL);
 }
 
-/* Score what is queued. */
-static int score_queue(watcher *w) {
+/* Called by kin_embed_images for each picture in order. */
+static bool on_picture(void *user, const kin_item_report *report) {
+  watcher *w = user;
+  const char *path = w->paths[w->first + report->index];
+  if (report->status != KIN_OK) {
+    w->failed++;
+    return print_line(w, describe(path, report->message)) && !cli_signal();
+  }
+  return print_score(w, w->vectors + report->index * w->job->info.dim, path, 0) && !cli_signal();
+}
+
+static kin_status score_pictures(watcher *w, kin_error *err) {
   kin_image_source sources[AT_ONCE];
   kin_status status = KIN_OK;
-  kin_error err;
   for (w->first = 0; status == KIN_OK && w->first < w->n_paths && !cli_signal(); w->first += AT_ONCE) {
     const size_t left = w->n_paths - w->first, n = left < AT_ONCE ? left : AT_ONCE;
     for (size_t i = 0; i < n; i++) sources[i] = (kin_image_source){.path = w->paths[w->first + i]};
     const kin_embed_options options = {.on_item = on_picture, .user = w};
-    status = kin_embed_images(w->job->v.session.model, sources, n, &options, w->vectors, &err);
+    status = kin_embed_images(w->job->v.session.model, sources, n, &options, w->vectors, err);
   }
+  return status;
+}
+
+/* A line for each passage of a text. */
+static void score_texts(watcher *w) {
+  const cli_vectors_options options = {0};
+  cli_common common = w->job->common;
+  common.quiet = true;
+  for (size_t i = 0; i < w->n_paths && w->status == CLI_OK && !cli_signal(); i++) {
+    cli_vectors v = {.session = w->job->v.session};
+    const char *path = w->paths[i];
+    const cli_list one = {.items = &path, .count = 1};
+    w->status = cli_gather_texts(&common, &options, &one, &v);
+    w->failed += v.skipped;
+    for (size_t k = 0; w->status == CLI_OK && k < v.set.n; k++)
+      print_score(w, v.values + k * v.set.dim, path, v.items[k].line);
+    v.session = (cli_session){0}; /* that of all */
+    cli_vectors_close(&v);
+  }
+}
+
+/* Score what is queued. */
+static int score_queue(watcher *w) {
+  kin_error err;
+  kin_status status = KIN_OK;
+  if (w->pictures)
+    status = score_pictures(w, &err);
+  else
+    score_texts(w);
   for (size_t i = 0; i < w->n_paths; i++) free(w->paths[i]);
   w->n_paths = 0;
   if (w->status != CLI_OK || status == KIN_OK || cli_signal()) return w->status;
@@ -175,18 +256,54 @@ static int gone(const watcher *w) {
   return CLI_FAILED;
 }
 
+static void forget_folder(watcher *w, size_t i) {
+  free(w->folders[i].path);
+  memmove(w->folders + i, w->folders + i + 1, (w->n_folders - i - 1) * sizeof *w->folders);
+  w->n_folders--;
+}
+
+/* A folder went elsewhere: it and those below it have other names now. */
+static void drop_folders(watcher *w, const char *path) {
+  const size_t n = strlen(path);
+  for (size_t i = w->n_folders; i-- > 1;)
+    if (strncmp(w->folders[i].path, path, n) == 0 && (!w->folders[i].path[n] || w->folders[i].path[n] == '/')) {
+      inotify_rm_watch(w->inotify, w->folders[i].number);
+      forget_folder(w, i);
+    }
+}
+
+/* Something in the folder number `at` came, went or was written. */
+static int take_entry(watcher *w, size_t at, const struct inotify_event *event, const char *name) {
+  if (*name == '.') return CLI_OK;
+  char *path = path_in(w->folders[at].path, name), *copy = NULL;
+  int status = path ? CLI_OK : out_of_memory(w);
+  if (path && !(event->mask & IN_ISDIR) && event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) return offer(w, path, true);
+  if (path && event->mask & IN_ISDIR && event->mask & IN_MOVED_FROM) drop_folders(w, path);
+  if (path && event->mask & IN_ISDIR && event->mask & (IN_CREATE | IN_MOVED_TO)) {
+    copy = strdup(path);
+    status = copy ? add_folder(w, copy) : out_of_memory(w);
+    if (status == CLI_OK) status = scan(w, path, true); /* what came before it was watched */
+  }
+  free(path);
+  return status;
+}
+
 /* What the events in `buffer` tell of. */
 static int take_events(watcher *w, const char *buffer, size_t size) {
   int status = CLI_OK;
   for (size_t at = 0; status == CLI_OK && at < size;) {
     struct inotify_event event;
     memcpy(&event, buffer + at, sizeof event);
+    size_t folder = 0;
+    while (folder < w->n_folders && w->folders[folder].number != event.wd) folder++;
     if (event.mask & IN_Q_OVERFLOW)
-      status = scan(w, true);
-    else if (event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT))
+      status = scan(w, w->folder, true);
+    else if (folder == 0 && event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT))
       status = gone(w);
-    else if (event.len)
-      status = offer(w, buffer + at + sizeof event, true);
+    else if (folder < w->n_folders && event.mask & IN_IGNORED)
+      forget_folder(w, folder);
+    else if (folder < w->n_folders && event.len)
+      status = take_entry(w, folder, &event, buffer + at + sizeof event);
     at += sizeof event + event.len;
   }
   return status;
@@ -213,14 +330,14 @@ static int watch(watcher *w) {
 }
 
 static int begin(watcher *w) {
-  const unsigned events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-  w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (w->inotify < 0 || inotify_add_watch(w->inotify, w->folder, events) < 0) {
-    cli_error("can't watch %s: %s", w->folder, strerror(errno));
-    return CLI_FAILED;
-  }
+  char *path = strdup(w->folder);
   w->vectors = calloc(AT_ONCE, w->job->info.dim * sizeof *w->vectors);
-  return w->vectors ? CLI_OK : out_of_memory(w);
+  w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (path && w->vectors && w->inotify >= 0) return add_folder(w, path);
+  free(path);
+  if (w->inotify >= 0) return out_of_memory(w);
+  cli_error("can't watch %s: %s", w->folder, strerror(errno));
+  return CLI_FAILED;
 }
 
 static int open_model(const cli_command *command, anomalies_job *j) {
@@ -231,24 +348,22 @@ static int open_model(const cli_command *command, anomalies_job *j) {
   const int status = cli_open_session(&j->common, dir, &j->v.session);
   if (status != CLI_OK) return status;
   const kin_model_info *info = &j->v.session.info;
-  if (!info->has_image) {
-    cli_error("%s has no image tower: --watch scores pictures", dir);
-    return CLI_FAILED;
-  }
   return kin_detector_check(j->detector, info->id, info->dim, &err) == KIN_OK ? CLI_OK : cli_failed(&err);
 }
 
 int anomalies_watch(const cli_command *command, anomalies_job *j, const char *folder, bool only_new) {
   watcher w = {.job = j, .folder = folder, .inotify = -1};
   int status = open_model(command, j);
+  w.pictures = j->v.session.info.has_image;
   if (status == CLI_OK) status = begin(&w);
-  if (status == CLI_OK) status = scan(&w, !only_new);
+  if (status == CLI_OK) status = scan(&w, folder, !only_new);
   if (status == CLI_OK && !j->common.quiet) cli_error("watching %s; Ctrl-C ends", folder);
   if (status == CLI_OK) status = score_queue(&w);
   if (status == CLI_OK) status = watch(&w);
   if (w.inotify >= 0) close(w.inotify);
-  for (size_t i = 0; i < w.n_seen; i++) free(w.seen[i].name);
+  for (size_t i = 0; i < w.n_seen; i++) free(w.seen[i].path);
   for (size_t i = 0; i < w.n_paths; i++) free(w.paths[i]);
-  free(w.seen), free(w.paths), free(w.vectors);
+  for (size_t i = 0; i < w.n_folders; i++) free(w.folders[i].path);
+  free(w.seen), free(w.paths), free(w.vectors), free(w.folders);
   return status == CLI_OK && w.failed ? CLI_SKIPPED : status;
 }

@@ -115,7 +115,7 @@ static void put_queries(FILE *out, const comparison *c) {
 
 static const char style[] =
     ".best{color:var(--best);background:var(--best-back);font-weight:650}\n"
-    "article{display:grid;grid-template-columns:minmax(180px,260px) 1fr;gap:20px}\n"
+    "article{display:grid;grid-template-columns:minmax(180px,260px) minmax(0,1fr);gap:20px}\n"
     "figure{margin:0;position:sticky;top:16px;align-self:start}\n"
     "figure img{width:100%;height:auto;max-height:320px;object-fit:contain;border-radius:8px;display:block}\n"
     "figcaption{margin-top:6px}\n"
@@ -124,7 +124,7 @@ static const char style[] =
     "h4 small{display:inline;margin-left:.7em}\n"
     ".other img{outline:2px dashed var(--other);outline-offset:-2px}\n"
     ".score i{color:var(--other);font-style:normal;white-space:nowrap}\n"
-    "@media(max-width:640px){article{grid-template-columns:1fr}figure{position:static}"
+    "@media(max-width:640px){article{grid-template-columns:minmax(0,1fr)}figure{position:static}"
     "figure img{max-height:240px}}\n";
 
 int compare_page_write(cli_page *page, const comparison *c) {

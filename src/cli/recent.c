@@ -2,7 +2,6 @@
 #include "cli/recent.h"
 
 #include "cli/text_lines.h"
-#include "index/filter.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,20 +17,6 @@ static int out_of_memory(const recent_job *j) {
 
 /* ---------------------------------------------------------------------- time */
 
-/* A line as nanoseconds since 1970: a date, or a Unix time. */
-static bool read_time(const char *line, int64_t *out) {
-  int64_t from, to;
-  char *end;
-  const double seconds = strtod(line, &end);
-  if (kin_filter_parse_time(line, &from, &to))
-    *out = from * 1000000000;
-  else if (end != line && !*end && fabs(seconds) < 9e9)
-    *out = (int64_t)(seconds * 1e9);
-  else
-    return false;
-  return true;
-}
-
 /* Times from the file that names them, a line each. */
 static int read_times(recent_job *j) {
   cli_lines lines;
@@ -45,7 +30,7 @@ static int read_times(recent_job *j) {
     status = CLI_FAILED;
   }
   for (size_t i = 0; status == CLI_OK && i < lines.n; i++)
-    if (!read_time(lines.items[i], &j->v.items[i].mtime_ns)) {
+    if (!cli_read_time(lines.items[i], &j->v.items[i].date_ns)) {
       cli_error("%s:%zu: \"%.40s\" is no time: write a date like 2024-12-31T09:30, or a Unix time", j->times, i + 1,
                 lines.items[i]);
       status = CLI_FAILED;
@@ -65,6 +50,11 @@ static int by_time(const void *a, const void *b) {
   return x->item < y->item ? -1 : x->item > y->item;
 }
 
+/* Of --times, or when a photo was taken; else of the file. */
+static int64_t time_of(const recent_job *j, const cli_item *item) {
+  return j->times || (item->date_ns && !j->file_times) ? item->date_ns : item->mtime_ns;
+}
+
 /* Items in the order of their times, or as they come where one isn't known. */
 static int sort_items(recent_job *j) {
   const size_t n = j->v.set.n, dim = j->v.set.dim;
@@ -73,8 +63,8 @@ static int sort_items(recent_job *j) {
   j->order = calloc(n, sizeof *j->order), j->time_ns = calloc(n, sizeof *j->time_ns);
   j->values = malloc(n * dim * sizeof *j->values);
   const bool ok = all && j->order && j->time_ns && j->values;
-  for (size_t i = 0; i < n; i++) known = known && (j->times || j->v.items[i].mtime_ns != 0);
-  for (size_t i = 0; ok && i < n; i++) all[i] = (timed){known ? j->v.items[i].mtime_ns : 0, i};
+  for (size_t i = 0; i < n; i++) known = known && (j->times || time_of(j, &j->v.items[i]) != 0);
+  for (size_t i = 0; ok && i < n; i++) all[i] = (timed){known ? time_of(j, &j->v.items[i]) : 0, i};
   if (ok) qsort(all, n, sizeof *all, by_time);
   for (size_t i = 0; ok && i < n; i++) {
     j->order[i] = all[i].item, j->time_ns[i] = all[i].time_ns;
@@ -308,6 +298,7 @@ static int check_options(const cli_command *command, recent_job *j) {
   if (j->threshold.rule == KIN_THRESHOLD_CONFORMAL)
     return cli_usage_error(command, "--threshold is mad:LEVEL or quantile:SHARE here");
   if (j->neighbours < 1) return cli_usage_error(command, "-k must be at least 1");
+  if (isnan(j->level)) j->level = j->stream ? 0.01 : 0.05;
   if (!(j->level > 0 && j->level < 1)) return cli_usage_error(command, "--level must lie between 0 and 1");
   return CLI_OK;
 }
@@ -315,7 +306,8 @@ static int check_options(const cli_command *command, recent_job *j) {
 static int analyse(const cli_command *command, recent_job *j, const cli_list *operands) {
   const cli_analysis analysis = {&j->common, &j->input, j->csv, j->html, &j->v, j, compute, report};
   const int status = check_options(command, j);
-  return status == CLI_OK ? cli_analyse(command, &analysis, operands) : status;
+  if (status != CLI_OK) return status;
+  return j->stream ? recent_stream(command, j, operands) : cli_analyse(command, &analysis, operands);
 }
 
 static void release(recent_job *j) {
@@ -332,20 +324,26 @@ static int run(const cli_command *command, int argc, char **argv) {
                   .threshold_text = "mad",
                   .neighbours = 5,
                   .count = 20,
-                  .level = 0.05};
+                  .level = NAN,
+                  .input = {.dates = true}};
   const cli_option options[] = {
       {"window", 'w', CLI_TEXT, &j.window_text, "SIZE", "so many items (default: 500), or a time: 36h, 7d, 2w"},
       {"times", 0, CLI_TEXT, &j.times, "FILE",
-       "a date or Unix time for each item, a line each\n(default: the files' own; without any, the order given)"},
+       "a date or Unix time for each item, a line each\n(default: when photos were taken, or a store's "
+       "meta.date,\nelse the files' own; without any, the order given)"},
+      {"file-times", 0, CLI_FLAG, &j.file_times, NULL, "take the files' own times"},
       {"method", 0, CLI_TEXT, &j.method_name, "NAME", "score by knn (default) or mean"},
       {"k", 'k', CLI_FEW, &j.neighbours, "K", "of knn: the neighbour in the window (default: 5)"},
       {"metric", 0, CLI_TEXT, &j.metric_name, "NAME", "cosine (default) or euclidean"},
       {"threshold", 't', CLI_TEXT, &j.threshold_text, "RULE",
        "mad:5 (default) or quantile:0.99, of the scores in the\nwindow"},
-      {"level", 0, CLI_NUMBER, &j.level, "P", "a change is what has a p of at most this (default: 0.05)"},
+      {"level", 0, CLI_NUMBER, &j.level, "P",
+       "a change is what has a p of at most this (default: 0.05;\nof a stream 0.01, for each comparison)"},
       {"permutations", 0, CLI_COUNT, &j.permutations, "N", "for each p (default: as many as it takes)"},
       {"count", 'n', CLI_COUNT, &j.count, "N", "unusual items to show (default: 20; 0: all)"},
       {"seed", 0, CLI_COUNT, &j.seed, "N", "what is drawn by chance (default: 0)"},
+      {"stream", 0, CLI_FLAG, &j.stream, NULL,
+       "take items from the standard input as they come, a line\neach, and print a line of JSON for each"},
       {"csv", 0, CLI_TEXT, &j.csv, "FILE", "write a line for each item, in order of time"},
       {"html", 0, CLI_TEXT, &j.html, "FILE", "write a page with the scores over time"},
       CLI_VECTORS_OPTIONS(j.input),
@@ -369,7 +367,11 @@ const cli_command cli_command_anomalies_recent = {
                "p-value by permutation, and by a Kolmogorov-Smirnov test along principal components.\n"
                "Where they differ, the item is named from which on they do. p-values are adjusted for\n"
                "the number of windows.\n"
+               "With --stream each line is a picture's path or a text, as --model takes it, or JSON: an array\n"
+               "of numbers, or an object with \"vector\", \"path\" or \"text\", and \"time\" and \"name\" where\n"
+               "wanted. The latest window is compared with the one before each quarter of a window.\n"
                "Exit status 3 if some inputs couldn't be read.",
     .examples = "  kindred anomalies recent --store kindred.db --window 7d --html drift.html\n"
-                "  kindred anomalies recent vectors.npy --times times.txt --window 200 --json\n",
+                "  kindred anomalies recent vectors.npy --times times.txt --window 200 --json\n"
+                "  tail -f new-photos.txt | kindred anomalies recent --stream --model dinov2-small --window 300\n",
     .run = run};

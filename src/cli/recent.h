@@ -17,6 +17,7 @@ typedef struct recent_job {
   cli_vectors_options input;
   const char *window_text, *times, *method_name, *metric_name, *threshold_text, *csv, *html;
   size_t neighbours, count, seed, permutations;
+  bool stream, file_times;
   double level; /* greatest p that counts as a change */
 
   size_t window;     /* items, or 0 ... */
@@ -52,7 +53,10 @@ void recent_print(const recent_job *j);
 json_t *recent_describe(const recent_job *j); /* NULL for lack of memory */
 void recent_write_csv(const recent_job *j, FILE *out);
 /* "2024-12-31T09:30:00Z" into `out`, "" where the time isn't known; returns `out`. */
-const char *recent_time_text(const recent_job *j, size_t place, char out[32]);
+const char *recent_time_text(int64_t time_ns, char out[32]);
+
+/* recent_stream.c: items from the standard input until it ends; prints its error and returns an exit status. */
+int recent_stream(const cli_command *command, recent_job *j, const cli_list *operands);
 
 /* recent_page.c: prints its error and returns an exit status. */
 int recent_write_page(const recent_job *j, cli_page *page);

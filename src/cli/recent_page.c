@@ -64,7 +64,7 @@ static void put_chart(FILE *out, const recent_job *j) {
     fprintf(out, "<line class=\"change\" x1=\"%.1f\" x2=\"%.1f\" y1=\"2\" y2=\"%d\"/>", x_of(j, j->changes[i]),
             x_of(j, j->changes[i]), TOP + HEIGHT);
   fprintf(out, "<text x=\"%d\" y=\"180\">%.10s</text><text x=\"%d\" y=\"180\" text-anchor=\"end\">%.10s</text>", LEFT,
-          recent_time_text(j, 0, first), LEFT + WIDTH, recent_time_text(j, n - 1, last));
+          recent_time_text(j->time_ns[0], first), LEFT + WIDTH, recent_time_text(j->time_ns[n - 1], last));
   fprintf(out, "</svg>\n<p>Each line is %s%s%s.</p></article>\n",
           n > COLUMNS ? "the highest score of some items in a row" : "the score of an item",
           isnan(j->limits[n - 1]) ? "" : "; the curve is the limit", j->n_changes ? "; dashed lines are changes" : "");
@@ -81,7 +81,7 @@ static void put_change(FILE *out, const recent_job *j, size_t i) {
   const recent_test *t = &j->tests[j->change_tests[i]];
   char time[32];
   fprintf(out, "<article><h2>Change %zu%s%s</h2><p>p = %.2g, maximum mean discrepancy %.4f.</p>\n<h3>before</h3>\n",
-          i + 1, *recent_time_text(j, place, time) ? ": " : "", time, t->p, t->drift.mmd);
+          i + 1, *recent_time_text(j->time_ns[place], time) ? ": " : "", time, t->p, t->drift.mmd);
   put_places(out, j, place > EACH_SIDE ? place - EACH_SIDE : 0, place);
   fputs("<h3>from here on</h3>\n", out);
   put_places(out, j, place, place + EACH_SIDE < n ? place + EACH_SIDE : n);
@@ -97,7 +97,7 @@ static void put_unusual(FILE *out, const recent_job *j) {
     const size_t place = j->unusual[i];
     char note[80], time[32];
     snprintf(note, sizeof note, "%.4g of %.4g %.10s", j->scores[place], j->limits[place],
-             recent_time_text(j, place, time));
+             recent_time_text(j->time_ns[place], time));
     cli_put_item(out, recent_item(j, place), note);
     cli_progress_update((cli_progress){.done = i + 1, .total = j->count, .worked = i + 1});
   }

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <time.h>
 
-const char *recent_time_text(const recent_job *j, size_t place, char out[32]) {
+const char *recent_time_text(int64_t ns, char out[32]) {
   struct tm date;
-  int64_t ns = j->time_ns[place], rest = ns % 1000000000;
+  const int64_t rest = ns % 1000000000;
   const time_t seconds = (time_t)(ns / 1000000000 - (rest < 0));
   if (!ns || !gmtime_r(&seconds, &date) || !strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &date)) *out = '\0';
   return out;
@@ -17,7 +17,7 @@ const char *recent_time_text(const recent_job *j, size_t place, char out[32]) {
 
 static void print_place(const recent_job *j, size_t place) {
   char text[32];
-  const char *time = recent_time_text(j, place, text);
+  const char *time = recent_time_text(j->time_ns[place], text);
   printf("  %s%s", time, *time ? "  " : "");
   cli_put_text(cli_item_name(recent_item(j, place)));
   putchar('\n');
@@ -50,7 +50,7 @@ void recent_print(const recent_job *j) {
 /* The item and its time. */
 static json_t *describe_place(const recent_job *j, size_t place) {
   char text[32];
-  const char *time = recent_time_text(j, place, text);
+  const char *time = recent_time_text(j->time_ns[place], text);
   json_t *out = cli_item_describe(recent_item(j, place));
   if (out && json_object_set_new(out, "place", json_integer((json_int_t)place)) == 0 &&
       json_object_set_new(out, "time", *time ? json_string(time) : json_null()) == 0)
@@ -116,7 +116,7 @@ void recent_write_csv(const recent_job *j, FILE *out) {
   for (size_t i = 0; i < j->v.set.n; i++) {
     char text[32];
     cli_csv_put_item(out, recent_item(j, i));
-    fputs(recent_time_text(j, i, text), out);
+    fputs(recent_time_text(j->time_ns[i], text), out);
     put_number(out, j->scores[i]), put_number(out, j->limits[i]);
     fprintf(out, ",%d\r\n", recent_is_unusual(j, i));
   }

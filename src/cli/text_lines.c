@@ -1,10 +1,12 @@
-/* Text files as arrays of lines. */
+/* Text files as arrays of lines, and what a line says. */
 #include "cli/text_lines.h"
 
 #include "base/base.h"
 #include "cli/cli.h"
 #include "document/reader.h"
+#include "index/filter.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,4 +47,17 @@ void cli_lines_free(cli_lines *lines) {
   for (size_t i = 0; i < lines->n; i++) free(lines->items[i]);
   free(lines->items);
   *lines = (cli_lines){0};
+}
+
+bool cli_read_time(const char *text, int64_t *out) {
+  int64_t from, to;
+  char *end;
+  const double seconds = strtod(text, &end);
+  if (kin_filter_parse_time(text, &from, &to))
+    *out = from * 1000000000;
+  else if (end != text && !*end && fabs(seconds) < 9e9)
+    *out = (int64_t)(seconds * 1e9);
+  else
+    return false;
+  return true;
 }

@@ -13,4 +13,7 @@ typedef struct cli_lines {
 int cli_lines_read(const char *path, cli_lines *out);
 void cli_lines_free(cli_lines *lines);
 
+/* A date or a Unix time as nanoseconds since 1970; false for other texts. */
+bool cli_read_time(const char *text, int64_t *out);
+
 #endif

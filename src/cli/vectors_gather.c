@@ -4,6 +4,7 @@
 #include "cli/text_lines.h"
 #include "document/chunker.h"
 #include "embed/embed.h"
+#include "image/exif.h"
 #include "image/image.h"
 
 #include <stdlib.h>
@@ -84,6 +85,12 @@ static int add_lines(cli_gather *g) {
 
 /* ------------------------------------------------------------------- files */
 
+void cli_gather_date(const cli_gather *g, cli_item *item) {
+  kin_exif exif;
+  if (g->options->dates && item->is_picture && kin_image_read_exif(item->name, &exif, NULL) == KIN_OK)
+    cli_read_time(exif.date, &item->date_ns);
+}
+
 static int add_files(cli_gather *g) {
   const cli_vectors_options *o = g->options;
   const bool pictures = g->out->session.info.has_image;
@@ -106,6 +113,7 @@ static int add_files(cli_gather *g) {
     } else if (pictures || o->files_only) {
       cli_item item = {.name = strdup(entry.path), .mtime_ns = entry.mtime_ns, .is_file = true};
       item.is_picture = pictures || kin_image_has_known_extension(entry.path);
+      if (item.name) cli_gather_date(g, &item);
       if (!cli_gather_add(g, item, entry.root)) status = cli_gather_out_of_memory(g);
     } else {
       status = add_passages(g, &entry);
@@ -185,6 +193,15 @@ static int find_files_only(cli_gather *g) {
   cli_error("no pictures or documents in %s%s", g->operands->items[0],
             g->operands->count > 1 ? " and the other paths" : "");
   return CLI_FAILED;
+}
+
+int cli_gather_texts(const cli_common *common, const cli_vectors_options *options, const cli_list *operands,
+                     cli_vectors *out) {
+  cli_gather g = {.common = common, .options = options, .operands = operands, .out = out};
+  int status = add_files(&g);
+  if (status == CLI_OK && out->set.n) status = embed(&g);
+  free(g.places);
+  return status;
 }
 
 int cli_gather_files(cli_gather *g, const char *model) {

@@ -18,12 +18,13 @@ static bool ends_in(const char *text, const char *ending) {
 /* -------------------------------------------------------------------- .npy */
 
 /* Whether the photo that a line of --names may name is there. */
-static void look_for_file(cli_item *item) {
+static void look_for_file(const cli_gather *g, cli_item *item) {
   struct stat s;
   item->is_file = stat(item->name, &s) == 0 && S_ISREG(s.st_mode);
   if (!item->is_file) return;
   item->mtime_ns = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
   item->is_picture = kin_image_has_known_extension(item->name);
+  cli_gather_date(g, item);
 }
 
 static int read_npy(cli_gather *g, const char *path) {
@@ -40,7 +41,7 @@ static int read_npy(cli_gather *g, const char *path) {
   }
   for (size_t i = 0; status == CLI_OK && i < n; i++) {
     cli_item item = {.name = names.n ? names.items[i] : kin_format("row %zu", i)};
-    if (names.n) names.items[i] = NULL, look_for_file(&item);
+    if (names.n) names.items[i] = NULL, look_for_file(g, &item);
     if (!cli_gather_add(g, item, 0)) status = cli_gather_out_of_memory(g);
   }
   cli_lines_free(&names);
@@ -61,6 +62,7 @@ static bool on_stored(void *user, const kin_stored *stored) {
     return false;
   }
   item.is_picture = !stored->passage;
+  if (stored->date) cli_read_time(stored->date, &item.date_ns);
   if (!cli_gather_add(g, item, 0)) return false;
   memcpy(v->values + n * dim, stored->vector, dim * sizeof *v->values);
   return !cli_signal();

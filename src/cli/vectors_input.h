@@ -22,6 +22,7 @@ typedef struct cli_vectors_options {
   const char *store, *names, *labels, *texts;
   cli_list exclude;
   bool follow, hidden;
+  bool dates;      /* find out item.date_ns */
   bool files_only; /* of folders find the files, pictures and documents, and embed none: there are no vectors */
   kin_elastic_options elastic;
 } cli_vectors_options;
@@ -47,6 +48,7 @@ typedef struct cli_item {
   char *text;       /* the text that was embedded; NULL: a picture, or not known */
   uint64_t line;    /* where in the file the text begins, from 1; 0: a whole file or no file */
   int64_t mtime_ns; /* of the file, since 1970; 0: not known */
+  int64_t date_ns;  /* when a photo was taken, or a store's metadata "date", likewise */
   bool is_file;     /* `name` is a path */
   bool is_picture;  /* likewise, and a thumbnail can be made */
 } cli_item;

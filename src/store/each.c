@@ -16,7 +16,8 @@ static kin_status visit_row(kin_store *store, sqlite3_stmt *s, float *vector, bo
                            .height = (uint32_t)sqlite3_column_int64(s, 5),
                            .line = (uint64_t)sqlite3_column_int64(s, 6),
                            .offset = (uint64_t)sqlite3_column_int64(s, 7),
-                           .passage = (const char *)sqlite3_column_text(s, 8)};
+                           .passage = (const char *)sqlite3_column_text(s, 8),
+                           .date = (const char *)sqlite3_column_text(s, 9)};
   if (!item.path) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
   return visit(user, &item) ? KIN_OK : kin_fail(err, KIN_ERR_CANCELLED, "%s: stopped", store->path);
 }

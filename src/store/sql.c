@@ -197,10 +197,12 @@ static const char *const statements[KIN_SQL_COUNT] = {
                          " JOIN items i ON i.id = v.item LEFT JOIN passages p"
                          " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"
                          " WHERE v.collection = ?1 AND v.row = ?2",
-    [KIN_SQL_EACH_VECTOR] = "SELECT i.id, v.row, i.path, i.mtime_ns, i.width, i.height, p.line, p.offset, p.text"
-                            " FROM vectors v JOIN items i ON i.id = v.item LEFT JOIN passages p"
-                            " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"
-                            " WHERE v.collection = ?1 ORDER BY i.path, v.ordinal",
+    [KIN_SQL_EACH_VECTOR] =
+        "SELECT i.id, v.row, i.path, i.mtime_ns, i.width, i.height, p.line, p.offset, p.text,"
+        " (SELECT m.value FROM metadata m WHERE m.item = i.id AND m.key = 'date' ORDER BY m.source LIMIT 1)"
+        " FROM vectors v JOIN items i ON i.id = v.item LEFT JOIN passages p"
+        " ON p.collection = v.collection AND p.item = v.item AND p.ordinal = v.ordinal"
+        " WHERE v.collection = ?1 ORDER BY i.path, v.ordinal",
     [KIN_SQL_ADD_ITEM] = "INSERT INTO items (id, path, size, mtime_ns, sha256, width, height)"
                          " VALUES (nullif(?7, 0), ?1, ?2, ?3, ?4, ?5, ?6)",
     [KIN_SQL_CHANGE_ITEM] = "UPDATE items SET size = ?2, mtime_ns = ?3, sha256 = ?4, width = ?5, height = ?6"

@@ -85,9 +85,9 @@ class Anomalies(CommandTest):
         self.anomalies("--texts", "texts.txt", "--model", bert, "--html", "page.html", "-q")
         self.assertIn("<road>", "".join(Page((self.folder / "page.html").read_text()).text))
 
-    def watch(self, *args):
+    def watch(self, *args, model=None):
         """Start watching; ends with the test."""
-        process = subprocess.Popen([BIN, "anomalies", "score", "d.kin", "--watch", "in", "--model", self.clip, *args],
+        process = subprocess.Popen([BIN, "anomalies", "score", "d.kin", "--watch", "in", "--model", model or self.clip, *args],
                                    cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                                    bufsize=0)  # next_line waits for the pipe: nothing may lie in a buffer
         self.addCleanup(process.communicate)
@@ -106,7 +106,7 @@ class Anomalies(CommandTest):
         self.describe("fit", "photos", "--model", self.clip, "-o", "d.kin")
         alone = {item["path"]: item for item in self.describe("score", "d.kin", "in", "--model", self.clip)["ranked"]}
         process = self.watch("-q")
-        for name in ("in/a.png", "in/b.png"):
+        for name in ("in/a.png", "in/b.png", "in/below/c.png"):
             line = self.next_line(process)
             self.assertEqual(line.pop("path"), name)
             self.assertEqual(line, {key: alone[name][key] for key in ("score", "p_value", "anomaly")})
@@ -119,9 +119,36 @@ class Anomalies(CommandTest):
         self.assertEqual((line["path"], "score" in line, "broken.png" in line["error"]), ("in/broken.png", False, True))
         self.put("in/a.png", (self.folder / "photos/1.png").read_bytes())
         self.assertEqual(self.next_line(process)["path"], "in/a.png")
+        # Folders as they come, with what lies in them, and under their new names.
+        self.put_pictures("in/below/deep/d.png", "new/e.png", "in/.hidden/f.png")
+        self.assertEqual(self.next_line(process)["path"], "in/below/deep/d.png")
+        os.rename(self.folder / "new", self.folder / "in/new")
+        self.assertEqual(self.next_line(process)["path"], "in/new/e.png")
+        os.rename(self.folder / "in/below", self.folder / "in/other")
+        self.assertEqual({self.next_line(process)["path"] for _ in range(2)}, {"in/other/c.png", "in/other/deep/d.png"})
+        self.put_pictures("in/other/deep/g.png")
+        self.assertEqual(self.next_line(process)["path"], "in/other/deep/g.png")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         self.assertEqual((process.returncode, out, err), (3, b"", b""))
+
+    def test_watch_texts(self):
+        bert = make_bert(self.folder / "bert")
+        for i in range(4):
+            self.put(f"usual/{i}.txt", "the cat . " * (i + 1))
+        self.describe("fit", "usual", "--model", bert, "-o", "d.kin", "-k", 2)
+        self.put("in/a.txt", "the dog")
+        self.put_pictures("in/b.png")
+        alone, = self.describe("score", "d.kin", "in", "--model", bert)["ranked"]
+        process = self.watch("-q", model=bert)
+        line = self.next_line(process)
+        self.assertEqual(line, {key: alone[key] for key in ("path", "line", "score", "p_value", "anomaly")})
+        self.put("in/below/long.md", "\n\n".join(["the road . " * 8] * 3))
+        lines = [self.next_line(process) for _ in range(2)]
+        self.assertEqual({line["path"] for line in lines}, {"in/below/long.md"})
+        self.assertLessEqual(lines[0]["line"], lines[1]["line"])
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
     def test_watch_new_only(self):
         self.put_pictures(*(f"photos/{i}.png" for i in range(6)), "in/a.png")

@@ -3,9 +3,11 @@ import csv
 import io
 import json
 import os
+import pathlib
 import random
+import subprocess
 
-from support import CommandTest, main
+from support import BIN, CommandTest, main, make_bert
 from test_cluster import npy, three_groups
 from test_model_compare import Page
 
@@ -83,6 +85,26 @@ class Recent(CommandTest):
                              [f"{i}.png" for i in reversed(range(30))])
         self.assertEqual(Page((self.folder / "page.html").read_text()).open, [])
 
+    def test_dates_of_photos(self):
+        """By EXIF, or as given to a store; the files' own times, which go the other way, where wanted."""
+        exif = pathlib.Path(os.environ["KINDRED_SOURCE"], "tests/data/exif")
+        dated = ["digitized", "pillow", "all", "changed"]
+        for i, name in enumerate(reversed(dated)):
+            self.put(f"photos/{name}.jpg", (exif / f"{name}.jpg").read_bytes())
+            os.utime(self.folder / f"photos/{name}.jpg", (1700000000 + 3600 * i,) * 2)
+        self.run_kindred("index", "--model", self.clip, "photos", "-q")
+
+        def order(*args):
+            self.describe(*args, "--window", "12h", "--csv", "o.csv")
+            return [pathlib.Path(row["name"]).stem for row in self.rows("o.csv")]
+
+        for args in (["photos", "--model", self.clip], ["--store", "kindred.db"]):
+            self.assertEqual(order(*args), dated)
+            self.assertEqual(order(*args, "--file-times"), dated[::-1])
+        self.put("given.csv", "path,date\nphotos/pillow.jpg,2025-01-01\nphotos/digitized.jpg,long ago\n")
+        self.run_kindred("index", "--model", self.clip, "photos", "-q", "--metadata", "given.csv")
+        self.assertEqual(order("--store", "kindred.db"), ["all", "digitized", "changed", "pillow"])
+
     def test_few_and_same(self):
         self.put("one.npy", npy([[1, 2]]))
         self.assertIn("too few", self.recent("one.npy", "--html", "p.html", "--csv", "o.csv").out)
@@ -105,6 +127,77 @@ class Recent(CommandTest):
                 (["x.npy", "--threshold", "conformal"], 2, "mad:LEVEL or quantile"),
                 (["x.npy", "--level", 2], 2, "--level")):
             self.assertIn(message, self.recent(*args, status=status).err, args)
+
+
+class Stream(CommandTest):
+    def stream(self, lines, *args, **options):
+        result = self.run_kindred("anomalies", "recent", "--stream", *args, stdin=None, input="\n".join(lines).encode(),
+                                  **options)
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    def test_vectors(self):
+        """The scores are those of a file; the change is told once."""
+        rows = stream()
+        self.put("x.npy", npy(rows))
+        args = ["--window", 50, "--metric", "euclidean"]
+        self.run_kindred("anomalies", "recent", "x.npy", *args, "--csv", "o.csv")
+        expected = list(csv.DictReader(io.StringIO((self.folder / "o.csv").read_text())))
+        lines = self.stream(map(json.dumps, rows), *args)
+        items, changes = [l for l in lines if "item" in l], [l["change"] for l in lines if "change" in l]
+        self.assertEqual([item["item"] for item in items], list(range(ALL)))
+        for item, row in zip(items, expected):
+            for key in ("score", "limit"):
+                if row[key]:
+                    self.assertAlmostEqual(item[key], float(row[key]), places=4)
+                else:
+                    self.assertIsNone(item[key])
+            self.assertEqual(item["unusual"], row["anomaly"] == "1")
+        change, = changes
+        self.assertLess(abs(change["item"] - CHANGE), 8)
+        self.assertLess(change["seen_at"], CHANGE + 50)
+        self.assertLessEqual(change["p"], 0.01)
+
+    def test_objects_and_time(self):
+        """Names and times are told again; what is damaged is told and passed over."""
+        rows = stream()
+        lines = [json.dumps({"vector": row, "name": f"item {i}", "time": 1700000000 + 60 * i}) for i, row in enumerate(rows)]
+        lines[3:3] = ["{", '{"name": "no vector"}', "[1, 2]", '{"vector": [1], "time": "someday"}', "a/photo.jpg", ""]
+        out = self.stream(lines, "--window", "50m", "--metric", "euclidean", status=3)
+        errors = [line["error"] for line in out if "error" in line]
+        for error, part in zip(errors, ("bad JSON", 'needs a "vector"', "2 floats among ones of 8", '"time"', "--model"), strict=True):
+            self.assertIn(part, error)
+        self.assertEqual([line["name"] for line in out if "item" in line], [f"item {i}" for i in range(ALL)])
+        change, = [line["change"] for line in out if "change" in line]
+        self.assertEqual(change["name"], f"item {change['item']}")
+        self.assertEqual(change["time"][:16], f"2023-11-{14 + (22 * 60 + 13 + change['item']) // 1440}T"
+                         f"{(22 * 60 + 13 + change['item']) // 60 % 24:02}:{(13 + change['item']) % 60:02}")
+
+    def test_photos_as_they_come(self):
+        """Each line is answered before the next one comes."""
+        names = self.put_pictures(*(f"{i}.png" for i in range(4))) + ["gone.png"]
+        process = subprocess.Popen([BIN, "anomalies", "recent", "--stream", "-k", "1", "--model", self.clip, "-q"],
+                                   cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in names:
+            process.stdin.write(f"{name}\n".encode())
+            process.stdin.flush()
+            line = json.loads(process.stdout.readline())
+            self.assertEqual(line["path"], name)
+            self.assertEqual("error" in line, name == "gone.png")
+        process.stdin.close()
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 3)
+
+    def test_texts(self):
+        bert = make_bert(self.folder / "bert")
+        lines = self.stream(["the cat", '{"text": "the dog", "time": "2024-01-01T10:00Z"}'], "--model", bert, "--method", "mean")
+        self.assertEqual([line["text"] for line in lines], ["the cat", "the dog"])
+        self.assertEqual([line["time"] for line in lines], [None, "2024-01-01T10:00:00Z"])
+        self.assertGreater(lines[1]["score"], 0)
+
+    def test_bad_options(self):
+        for args in (["photos"], ["--store", "x.db"], ["--csv", "x.csv"], ["--times", "t"]):
+            result = self.run_kindred("anomalies", "recent", "--stream", *args, status=2)
+            self.assertIn("--stream takes its items from the standard input", result.err)
 
 
 if __name__ == "__main__":
