@@ -34,11 +34,17 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(domain + ".enable")
+        self.emulate(width, height, dark, touch)
+        self.open(path)
+
+    def emulate(self, width, height, dark=False, touch=False):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         if touch:
             self.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+
+    def open(self, path):
         self.call("Page.navigate", url=pathlib.Path(path).resolve().as_uri())
         self.wait_for("document.readyState === 'complete'")
 
@@ -115,5 +121,7 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, modifiers=modifiers)
 
     def screenshot(self, path):
-        data = self.call("Page.captureScreenshot", format="png")["data"]
-        pathlib.Path(path).write_bytes(base64.b64decode(data))
+        """What is seen of the page, as PNG or, by the path's ending, WebP."""
+        path = pathlib.Path(path)
+        kind = {"format": "webp", "quality": 80} if path.suffix == ".webp" else {"format": "png"}
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **kind)["data"]))
