@@ -77,9 +77,10 @@ static kin_status try_fold(kin_context *context, const kin_logistic_data *d, con
   return status;
 }
 
-/* Powers of ten around 1 / (the vectors' mean squared distance to their mean): weights that matter there. */
+/* Powers of ten around 1 / (the vectors' mean squared distance to their mean): weights that matter there. Vectors that
+ * are equal but for rounding aren't learnt from, whatever the strength. */
 static void set_choices(const kin_logistic_data *d, double c[CHOICES], double *mean) {
-  double variance = 0;
+  double variance = 0, squares = 0;
   for (size_t j = 0; j < d->dim; j++) {
     mean[j] = 0;
     for (size_t i = 0; i < d->n; i++) mean[j] += (double)d->values[i * d->dim + j] / (double)d->n;
@@ -87,8 +88,9 @@ static void set_choices(const kin_logistic_data *d, double c[CHOICES], double *m
       const double x = (double)d->values[i * d->dim + j] - mean[j];
       variance += x * x / (double)d->n;
     }
+    squares += mean[j] * mean[j];
   }
-  const double middle = variance > 0 && isfinite(variance) ? -round(log10(variance)) : 0;
+  const double middle = variance > 1e-14 * squares && isfinite(variance) ? -round(log10(variance)) : 0;
   for (int k = 0; k < CHOICES; k++) c[k] = pow(10, middle - 1 + k);
 }
 

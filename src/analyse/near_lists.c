@@ -6,20 +6,21 @@
 #include "base/context.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 16 };
+enum { CHUNK = 16, LOCKS = 1024 };
 
 struct kin_near_lists {
   kin_context *context;
   const kin_nearest_side *side;
-  size_t k, most;         /* most members of a group, to whole panels */
-  uint64_t *keys;         /* [n][k], the greatest first; 0: none */
-  uint8_t *fresh;         /* [n][k]: since the last mark */
-  _Atomic uint64_t *bars; /* [n]: the least key of each list */
-  _Atomic uint8_t *locks; /* [n] */
+  size_t k, most;               /* most members of a group, to whole panels */
+  uint64_t *keys;               /* [n][k], the greatest first; 0: none */
+  uint8_t *fresh;               /* [n][k]: since the last mark */
+  _Atomic uint64_t *bars;       /* [n]: the least key of each list */
+  pthread_mutex_t locks[LOCKS]; /* list i's is lock i % LOCKS */
 };
 
 typedef struct joining {
@@ -78,10 +79,9 @@ static void insert(kin_near_lists *l, size_t i, uint64_t key) {
 static void offer(kin_near_lists *l, size_t i, float score, uint32_t row) {
   const uint64_t key = key_of(score, row);
   if (key <= atomic_load_explicit(&l->bars[i], memory_order_relaxed)) return;
-  while (atomic_exchange_explicit(&l->locks[i], 1, memory_order_acquire)) {
-  }
+  pthread_mutex_lock(&l->locks[i % LOCKS]);
   insert(l, i, key);
-  atomic_store_explicit(&l->locks[i], 0, memory_order_release);
+  pthread_mutex_unlock(&l->locks[i % LOCKS]);
 }
 
 /* ------------------------------------------------------------------ groups */
@@ -192,12 +192,13 @@ kin_status kin_near_lists_open(kin_context *context, const kin_nearest_side *sid
                                kin_near_lists **out, kin_error *err) {
   kin_near_lists *l = *out = calloc(1, sizeof *l);
   if (l) {
-    *l = (kin_near_lists){.context = context, .side = side, .k = k};
+    l->context = context, l->side = side, l->k = k;
+    for (size_t i = 0; i < LOCKS; i++) pthread_mutex_init(&l->locks[i], NULL);
     l->most = (most + KIN_PANEL - 1) / KIN_PANEL * KIN_PANEL;
     l->keys = calloc(side->n, k * sizeof *l->keys), l->fresh = calloc(side->n, k);
-    l->bars = calloc(side->n, sizeof *l->bars), l->locks = calloc(side->n, sizeof *l->locks);
+    l->bars = calloc(side->n, sizeof *l->bars);
   }
-  if (l && l->keys && l->fresh && l->bars && l->locks) return KIN_OK;
+  if (l && l->keys && l->fresh && l->bars) return KIN_OK;
   kin_near_lists_close(l);
   *out = NULL;
   return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the neighbours of %zu vectors", side->n);
@@ -205,6 +206,7 @@ kin_status kin_near_lists_open(kin_context *context, const kin_nearest_side *sid
 
 void kin_near_lists_close(kin_near_lists *lists) {
   if (!lists) return;
-  free(lists->keys), free(lists->fresh), free(lists->bars), free(lists->locks);
+  for (size_t i = 0; i < LOCKS; i++) pthread_mutex_destroy(&lists->locks[i]);
+  free(lists->keys), free(lists->fresh), free(lists->bars);
   free(lists);
 }

@@ -277,6 +277,11 @@ class ByExamples(CommandTest):
                                           "same.npy", "--json").out)
         self.assertEqual(out["items"][0]["label"], "ant")
         self.assertAlmostEqual(out["items"][0]["labels"][0]["probability"], 0.75, places=4)
+        write_npy(self.folder / "same.npy", [[0.1, 0.2, 0.3]] * 8)  # not equal to their mean, for rounding
+        out = json.loads(self.run_kindred("classify", "--linear", "--train", "same.npy", "--train-labels", "most",
+                                          "same.npy", "--json").out)
+        self.assertLess(out["classifier"]["c"], 1e6)
+        self.assertAlmostEqual(out["items"][0]["labels"][0]["probability"], 0.75, places=4)
         write_npy(self.folder / "two.npy", [[1, 0], [0, 1]])
         self.put("two", "ant\nbee\n")
         out = json.loads(self.run_kindred("classify", "--linear", "--train", "two.npy", "--train-labels", "two",

@@ -264,6 +264,9 @@ static void test_few_and_same(void **state) {
     test_assert_ok(kin_hdbscan(context, &six, &pairs, &c, &err), &err);
     assert_true(c.k == 1 && c.labels[5] == 0 && c.strength[5] == 1);
     kin_clustering_free(&c);
+    test_assert_ok(kin_hdbscan(context, &none, &pairs, &c, &err), &err); /* of no direction, but equal */
+    assert_true(c.k == 1 && c.labels[0] == 0 && c.labels[2] == 0);
+    kin_clustering_free(&c);
     test_assert_ok(kin_hdbscan(context, &one, &pairs, &c, &err), &err);
     assert_true(c.k == 0 && c.labels[0] == KIN_NO_CLUSTER);
     kin_clustering_free(&c);
