@@ -1,21 +1,27 @@
-/* bench-elasticsearch ADDRESS FOLDER [N] [DIM]: how fast N synthetic vectors (50,000 of 512 floats) go into an index of
- * Elasticsearch, and how fast and how well they are found again. The texts that they stand for are written below
- * FOLDER. bench/elasticsearch.py starts a node and runs this. */
+/* How fast N synthetic vectors of DIM floats go into an index of Elasticsearch, and how fast and how well they are
+ * found again; bench/elasticsearch.py starts a node and runs these.
+ *
+ *   bench-elasticsearch fill ADDRESS FOLDER N DIM [FIRST]    vectors FIRST (0) to N - 1; the texts that they stand for
+ * are written below FOLDER bench-elasticsearch search ADDRESS N DIM [CANDIDATES]... with 1 client and with 2 at the
+ * same time */
 #include "embed/embed.h"
 #include "index/synthetic.h"
 #include "kernel/kernel.h"
 #include "store/store.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS = 1000, QUERIES = 200, K = 10 };
+enum { RECORDS = 1000, QUERIES = 200, K = 10, MOST_CLIENTS = 2 };
+#define WARM_SECONDS 10.0
+#define MEASURE_SECONDS 6.0
 
 typedef struct bench {
   kin_context *context;
   kin_synthetic *synthetic;
-  size_t n, dim;
+  size_t first, n, dim;
   float *vectors, *queries;
   uint64_t *truth; /* [QUERIES][K] */
 } bench;
@@ -56,7 +62,7 @@ static kin_status count_tokens(void *user, const char *text, size_t size, size_t
 
 /* A thousand numbers in each file, one for each vector. */
 static void write_texts(const bench *b, const char *folder) {
-  for (size_t first = 0; first < b->n; first += RECORDS) {
+  for (size_t first = b->first; first < b->n; first += RECORDS) {
     char path[4200];
     snprintf(path, sizeof path, "%s/%08zu.jsonl", folder, first);
     FILE *f = fopen(path, "w");
@@ -85,8 +91,9 @@ static void fill(bench *b, const char *address, const char *folder) {
   double start = kin_embed_now();
   need(kin_store_update(store, &encoder, &folder, 1, NULL, &progress, &err), &err);
   double seconds = kin_embed_now() - start;
-  printf("filling   %zu vectors of %zu floats in %.1f s: %.0f a second (%llu files, %llu failures)\n", b->n, b->dim,
-         seconds, (double)b->n / seconds, (unsigned long long)progress.done, (unsigned long long)progress.failed);
+  const size_t n = b->n - b->first;
+  printf("filling   %zu vectors of %zu floats in %.1f s: %.0f a second (%llu files, %llu failures)\n", n, b->dim,
+         seconds, (double)n / seconds, (unsigned long long)progress.done, (unsigned long long)progress.failed);
   kin_store_close(store);
 }
 
@@ -109,11 +116,6 @@ static void find_truth(void *arg, size_t q) {
   }
 }
 
-static int by_time(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static size_t count_right(const bench *b, size_t q, const kin_hits *hits) {
   size_t right = 0;
   for (size_t i = 0; i < kin_hits_count(hits); i++)
@@ -121,50 +123,97 @@ static size_t count_right(const bench *b, size_t q, const kin_hits *hits) {
   return right;
 }
 
-static void search(const bench *b, const char *address, size_t candidates) {
+typedef struct client {
+  const bench *bench;
+  const char *address;
+  size_t candidates, first; /* of the queries, that with which it begins */
+  double seconds;           /* to go on for */
+  size_t asked, right;
+} client;
+
+static void *ask(void *arg) {
+  client *c = arg;
+  const bench *b = c->bench;
   kin_error err;
+  kin_context *context;
   kin_store *store;
-  double times[QUERIES];
-  size_t right = 0;
-  const kin_elastic_options options = {.candidates = candidates};
-  need(kin_store_open_with(b->context, address, KIN_STORE_READ, &options, &store, &err), &err);
-  for (size_t q = 0; q < QUERIES; q++) {
+  const kin_context_options one = {.threads = 1};
+  const kin_elastic_options options = {.candidates = c->candidates};
+  need(kin_context_open(&one, &context, &err), &err);
+  need(kin_store_open_with(context, c->address, KIN_STORE_READ, &options, &store, &err), &err);
+  for (double end = kin_embed_now() + c->seconds; kin_embed_now() < end; c->asked++) {
+    const size_t q = (c->first + c->asked) % QUERIES;
     const kin_example example = {.vector = b->queries + q * b->dim};
     const kin_query query = {.examples = &example, .n_examples = 1, .dim = b->dim, .k = K};
     kin_hits *hits;
-    double start = kin_embed_now();
     need(kin_store_find(store, &query, &hits, &err), &err);
-    times[q] = kin_embed_now() - start;
-    right += count_right(b, q, hits);
+    c->right += count_right(b, q, hits);
     kin_hits_close(hits);
   }
-  qsort(times, QUERIES, sizeof *times, by_time);
-  printf("searching %5zu candidates: recall@%d %.4f, median %.1f ms, 95%% below %.1f ms\n", candidates, K,
-         (double)right / (QUERIES * K), times[QUERIES / 2] * 1e3, times[QUERIES * 95 / 100] * 1e3);
   kin_store_close(store);
+  kin_context_close(context);
+  return NULL;
+}
+
+static void search(const bench *b, const char *address, size_t candidates, size_t n_clients, double seconds,
+                   bool tell) {
+  client clients[MOST_CLIENTS];
+  pthread_t threads[MOST_CLIENTS];
+  size_t asked = 0, right = 0;
+  double start = kin_embed_now();
+  for (size_t i = 0; i < n_clients; i++) {
+    clients[i] = (client){b, address, candidates, i * QUERIES / n_clients, seconds, 0, 0};
+    if (pthread_create(&threads[i], NULL, ask, &clients[i]) != 0) exit(1);
+  }
+  for (size_t i = 0; i < n_clients; i++) {
+    pthread_join(threads[i], NULL);
+    asked += clients[i].asked;
+    right += clients[i].right;
+  }
+  if (!tell) return;
+  printf("searching %5zu candidates, %zu client%s: recall@%d %.4f, %.1f queries/s\n", candidates, n_clients,
+         n_clients == 1 ? "" : "s", K, (double)right / (double)(asked * K), (double)asked / (kin_embed_now() - start));
+  fflush(stdout);
+}
+
+static void search_all(bench *b, const char *address, const size_t *candidates, size_t n) {
+  b->queries = room(QUERIES * b->dim * sizeof *b->queries);
+  b->truth = room(QUERIES * K * sizeof *b->truth);
+  for (size_t i = 0; i < QUERIES; i++) kin_synthetic_query(b->synthetic, i, b->queries + i * b->dim);
+  kin_parallel_for(b->context->pool, QUERIES, find_truth, b);
+  search(b, address, candidates[n - 1], MOST_CLIENTS, WARM_SECONDS, false);
+  for (size_t i = 0; i < n; i++)
+    for (size_t clients = 1; clients <= MOST_CLIENTS; clients++)
+      search(b, address, candidates[i], clients, MEASURE_SECONDS, true);
+  free(b->queries);
+  free(b->truth);
+}
+
+static int usage(void) {
+  fprintf(stderr, "usage: bench-elasticsearch fill ADDRESS FOLDER N DIM [FIRST]\n"
+                  "       bench-elasticsearch search ADDRESS N DIM [CANDIDATES]...\n");
+  return 2;
 }
 
 int main(int argc, char **argv) {
-  static const size_t candidates[] = {50, 100, 200, 500, 1000};
-  if (argc < 3) {
-    fprintf(stderr, "usage: bench-elasticsearch ADDRESS FOLDER [N] [DIM]\n");
-    return 2;
-  }
+  size_t candidates[16] = {50, 100, 200, 500, 1000}, n = 5;
+  const bool filling = argc > 1 && strcmp(argv[1], "fill") == 0;
+  if (argc < (filling ? 6 : 5) || argc > 20 || (!filling && strcmp(argv[1], "search") != 0)) return usage();
+  char **numbers = argv + (filling ? 4 : 3);
   kin_error err;
-  bench b = {.n = argc > 3 ? strtoull(argv[3], NULL, 10) : 50000, .dim = argc > 4 ? strtoull(argv[4], NULL, 10) : 512};
+  bench b = {.n = strtoull(numbers[0], NULL, 10), .dim = strtoull(numbers[1], NULL, 10)};
+  if (filling && argc > 6) b.first = strtoull(argv[6], NULL, 10);
+  if (!filling && argc > 5) n = 0;
+  for (int i = 5; !filling && i < argc; i++) candidates[n++] = strtoull(argv[i], NULL, 10);
   need(kin_context_open(NULL, &b.context, &err), &err);
   need(kin_synthetic_open(b.dim, 1, &b.synthetic, &err), &err);
   b.vectors = room(b.n * b.dim * sizeof *b.vectors);
-  b.queries = room(QUERIES * b.dim * sizeof *b.queries);
-  b.truth = room(QUERIES * K * sizeof *b.truth);
   for (size_t i = 0; i < b.n; i++) kin_synthetic_vector(b.synthetic, i, b.vectors + i * b.dim);
-  for (size_t i = 0; i < QUERIES; i++) kin_synthetic_query(b.synthetic, i, b.queries + i * b.dim);
-  fill(&b, argv[1], argv[2]);
-  kin_parallel_for(b.context->pool, QUERIES, find_truth, &b);
-  for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) search(&b, argv[1], candidates[i]);
+  if (filling)
+    fill(&b, argv[2], argv[3]);
+  else
+    search_all(&b, argv[2], candidates, n);
   free(b.vectors);
-  free(b.queries);
-  free(b.truth);
   kin_synthetic_close(b.synthetic);
   kin_context_close(b.context);
   return 0;

@@ -2,7 +2,9 @@
 heap of its own and runs bench-elasticsearch on it.
 
     cmake --build build --target bench-elasticsearch
-    python3 bench/elasticsearch.py [N=50000] [DIM=512] [HEAP=2g]
+    python3 bench/elasticsearch.py [N=200000] [DIM=512] [HEAP=2g] [FOLDER]
+
+With FOLDER the node's data stays there, and a second run searches what the first has filled in.
 """
 import pathlib
 import subprocess
@@ -14,21 +16,32 @@ sys.path.insert(0, str(ROOT / "tests/elastic"))
 
 import node
 
+PROGRAM = ROOT / "build/bench/bench-elasticsearch"
+
+
+def measure(folder, n, dim, heap):
+    server = node.Node(folder / "node", heap=heap)
+    server.start()
+    address = f"elasticsearch://127.0.0.1:{server.port}/bench"
+    texts = folder / "texts"
+    texts.mkdir(exist_ok=True)
+    try:
+        if not server.has("bench"):
+            subprocess.run([PROGRAM, "fill", address, texts, n, dim], check=True)
+        stats = server.call("GET", "bench/_stats")["_all"]["primaries"]
+        print(f"on disk   {stats['store']['size_in_bytes'] / 1e6:.0f} MB in {stats['segments']['count']} segments", flush=True)
+        subprocess.run([PROGRAM, "search", address, n, dim], check=True)
+    finally:
+        server.stop()
+
 
 def main():
-    n, dim, heap = (sys.argv[1:] + ["50000", "512", "2g"][len(sys.argv) - 1:])[:3]
+    n, dim, heap = (sys.argv[1:] + ["200000", "512", "2g"][len(sys.argv) - 1:])[:3]
+    if len(sys.argv) > 4:
+        pathlib.Path(sys.argv[4]).mkdir(parents=True, exist_ok=True)
+        return measure(pathlib.Path(sys.argv[4]), n, dim, heap)
     with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
-        server = node.Node(pathlib.Path(folder) / "node", heap=heap)
-        server.start()
-        texts = pathlib.Path(folder) / "texts"
-        texts.mkdir()
-        try:
-            subprocess.run([ROOT / "build/bench/bench-elasticsearch", f"elasticsearch://127.0.0.1:{server.port}/bench",
-                            texts, n, dim], check=True)
-            stats = server.call("GET", "bench/_stats")["_all"]["primaries"]
-            print(f"on disk   {stats['store']['size_in_bytes'] / 1e6:.0f} MB in {stats['segments']['count']} segments")
-        finally:
-            server.stop()
+        measure(pathlib.Path(folder), n, dim, heap)
 
 
 if __name__ == "__main__":
