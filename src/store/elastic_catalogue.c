@@ -303,8 +303,7 @@ static bool set_passage(const kin_store *store, json_t *fields, uint64_t line, u
   return json_object_set_new(fields, "line", json_integer((json_int_t)line)) == 0 &&
          json_object_set_new(fields, "offset", json_integer((json_int_t)offset)) == 0 &&
          kin_json_set_text(fields, "passage", text) &&
-         (!store->remote->tokens ||
-          json_object_set_new(fields, "passage_words", kin_remote_words_of(text, false)) == 0);
+         (store->remote->words || json_object_set_new(fields, "passage_words", kin_remote_words_of(text, false)) == 0);
 }
 
 static kin_status write(kin_update *u, kin_candidate *c, const float *vector, uint64_t ordinal, const char *text,

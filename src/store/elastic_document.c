@@ -152,7 +152,7 @@ kin_status kin_remote_make_visible(kin_store *store, kin_error *err) {
 
 bool kin_remote_set_caption_field(const kin_store *store, json_t *fields, const char *key, const char *text) {
   char whole[40];
-  if (!store->remote->tokens)
+  if (store->remote->words)
     return text ? kin_json_set_text(fields, key, text) : json_object_set_new(fields, key, json_null()) == 0;
   snprintf(whole, sizeof whole, "%s" KIN_ELASTIC_WHOLE, key);
   if (!text)

@@ -34,6 +34,15 @@ static bool copy_collection(const kin_collection *from, kin_collection *to) {
   return to->model_path && (to->text_model_path || !from->text_model_path);
 }
 
+/* The analysers that are used where a cluster has them, the best first. */
+static const char *const analyzers[] = {"nori", "cjk"};
+
+static const char *find_analyzer(const char *name) {
+  for (size_t i = 0; i < sizeof analyzers / sizeof *analyzers; i++)
+    if (strcmp(name, analyzers[i]) == 0) return analyzers[i];
+  return NULL;
+}
+
 static bool copy_member(const json_t *meta, const char *key, char *out, size_t size) {
   const char *text = json_string_value(json_object_get(meta, key));
   return text && snprintf(out, size, "%s", text) < (int)size;
@@ -83,7 +92,10 @@ static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err
   if (copy_member(meta, "pooling", word, sizeof word)) kin_pooling_parse(word, &c->pooling, NULL);
   c->id = 1;
   c->model_path = kin_strdup(path);
-  r->tokens = strcmp(analyzer, "tokens") == 0;
+  r->words = find_analyzer(analyzer);
+  if (!r->words && strcmp(analyzer, "tokens") != 0)
+    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: its texts are indexed in a way that this version doesn't know: %s",
+                    store->path, analyzer);
   if (copy_member(meta, "text_model_id", c->text_model_id, sizeof c->text_model_id) &&
       copy_member(meta, "text_model_path", path, sizeof path))
     c->text_model_path = kin_strdup(path);
@@ -184,9 +196,9 @@ void kin_remote_close(struct kin_remote *r) {
 
 /* ------------------------------------------------------------------------- making */
 
-static json_t *meta_of(const kin_collection *c, bool tokens) {
+static json_t *meta_of(const kin_collection *c, const char *words) {
   json_t *meta = json_pack("{si ss sI sb sb ss ss ss}", "format", FORMAT, "model_id", c->model_id, "dim",
-                           (json_int_t)c->dim, "image", c->image, "text", c->text, "words", tokens ? "tokens" : "cjk",
+                           (json_int_t)c->dim, "image", c->image, "text", c->text, "words", words ? words : "tokens",
                            "precision", kin_precision_name(c->precision), "pooling", kin_pooling_name(c->pooling));
   bool ok = meta && kin_json_set_text(meta, "model_path", c->model_path);
   if (ok && c->text_model_path)
@@ -207,16 +219,16 @@ static bool set_type(json_t *properties, const char *names, const char *type, co
   return ok;
 }
 
-static json_t *properties_of(const kin_collection *c, bool tokens) {
+static json_t *properties_of(const kin_collection *c, const char *words) {
   json_t *p = json_object();
-  const char *words = tokens ? "whitespace" : "cjk";
+  const char *analyzer = words ? words : "whitespace";
   bool ok =
       p && set_type(p, "path\0name\0folder\0kind\0sha256\0", "keyword", NULL, true) &&
       set_type(p, "item\0size\0mtime_ns\0", "long", NULL, true) &&
       set_type(p, "ordinal\0width\0height\0", "integer", NULL, true) &&
       set_type(p, "name_words\0", "text", "whitespace", true) &&
-      set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", words, true) &&
-      (tokens ? set_type(p, "passage_words\0", "text", words, true) : set_type(p, "passage\0", "text", words, true)) &&
+      set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", analyzer, true) &&
+      set_type(p, words ? "passage\0" : "passage_words\0", "text", analyzer, true) &&
       json_object_set_new(p, "meta",
                           json_pack("{ss s{s{ss} s{ss} s{ss}}}", "type", "nested", "properties", "key", "type",
                                     "keyword", "text", "type", "keyword", "number", "type", "double")) == 0 &&
@@ -228,25 +240,36 @@ static json_t *properties_of(const kin_collection *c, bool tokens) {
   return NULL;
 }
 
-/* Whether the cluster has the analyser "cjk". */
-static kin_status ask_analyzer(kin_store *store, bool *out, kin_error *err) {
+static kin_status ask_analyzer(kin_store *store, const char *name, bool *out, kin_error *err) {
   json_t *answer = NULL;
   kin_error reason;
   kin_status status = kin_elastic_call(store->remote->client, "POST", "_analyze",
-                                       json_pack("{ss ss}", "analyzer", "cjk", "text", "x"), false, &answer, &reason);
+                                       json_pack("{ss ss}", "analyzer", name, "text", "x"), false, &answer, &reason);
   json_decref(answer);
   *out = status == KIN_OK;
   if (status == KIN_OK || status == KIN_ERR_UNSUPPORTED) return KIN_OK; /* a bad request: it doesn't know the name */
   return kin_fail(err, status, "%s", reason.message);
 }
 
+/* The first analyser that the cluster has; NULL: none. */
+static kin_status choose_analyzer(kin_store *store, const char **out, kin_error *err) {
+  kin_status status = KIN_OK;
+  *out = NULL;
+  for (size_t i = 0; status == KIN_OK && !*out && i < sizeof analyzers / sizeof *analyzers; i++) {
+    bool known = false;
+    status = ask_analyzer(store, analyzers[i], &known, err);
+    if (known) *out = analyzers[i];
+  }
+  return status;
+}
+
 kin_status kin_remote_create(kin_store *store, const kin_collection *c, const char *name, bool first, kin_error *err) {
   struct kin_remote *r = store->remote;
-  bool cjk = !r->tokens;
+  const char *words = r->words;
   json_t *answer = NULL;
-  kin_status status = first ? ask_analyzer(store, &cjk, err) : KIN_OK;
+  kin_status status = first ? choose_analyzer(store, &words, err) : KIN_OK;
   if (status != KIN_OK) return status;
-  json_t *mapping = meta_of(c, !cjk), *properties = properties_of(c, !cjk), *body = NULL;
+  json_t *mapping = meta_of(c, words), *properties = properties_of(c, words), *body = NULL;
   if (mapping && properties && json_object_set_new(mapping, "dynamic", json_false()) == 0 &&
       json_object_set(mapping, "properties", properties) == 0)
     body = first ? json_pack("{sO s{s{}}}", "mappings", mapping, "aliases", r->address.index)
@@ -295,7 +318,7 @@ kin_status kin_remote_set_text_model(kin_store *store, const char *id, const cha
   snprintf(c.text_model_id, sizeof c.text_model_id, "%s", id ? id : "");
   c.text_model_path = (char *)path;
   c.text_precision = precision;
-  json_t *meta = meta_of(&c, r->tokens);
+  json_t *meta = meta_of(&c, r->words);
   char *call = meta ? kin_format("%s/_mapping", r->index) : NULL;
   kin_status status = KIN_OK;
   if (call) {

@@ -88,10 +88,10 @@ static kin_status put_place(const place *p, const char *text, json_t *any, size_
 kin_status kin_remote_words(const kin_store *store, const char *text, json_t **out, kin_error *err) {
   const struct kin_remote *r = store->remote;
   const place own[] = {{"name_words", 0.5, true},
-                       {"caption_given", 1, r->tokens},
-                       {"caption_sidecar", 1, r->tokens},
-                       {"caption_embedded", 1, r->tokens},
-                       {r->tokens ? "passage_words" : "passage", 1, r->tokens}};
+                       {"caption_given", 1, !r->words},
+                       {"caption_sidecar", 1, !r->words},
+                       {"caption_embedded", 1, !r->words},
+                       {r->words ? "passage" : "passage_words", 1, !r->words}};
   const place others = {r->text_field, 1, false};
   kin_status status = KIN_OK;
   *out = NULL;

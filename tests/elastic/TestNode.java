@@ -10,7 +10,7 @@ import org.elasticsearch.node.InternalSettingsPreparer;
 import org.elasticsearch.node.Node;
 import org.elasticsearch.plugins.PluginsLoader;
 
-/** One Elasticsearch node in this process: java TestNode HOME CONFIG. HOME has modules, CONFIG elasticsearch.yml. */
+/** One Elasticsearch node in this process: java TestNode HOME CONFIG [PLUGINS]. HOME has modules, CONFIG elasticsearch.yml. */
 public final class TestNode {
     private TestNode() {}
 
@@ -23,7 +23,8 @@ public final class TestNode {
         LogConfigurator.setNodeName("test");
         LogConfigurator.configure(environment, true);
         PluginsLoader plugins = PluginsLoader.createPluginsLoader(
-            PluginsLoader.loadModulesBundles(environment.modulesDir()), Set.of(), Map.of(), false);
+            PluginsLoader.loadModulesBundles(environment.modulesDir()),
+            args.length > 2 ? PluginsLoader.loadPluginsBundles(Path.of(args[2])) : Set.of(), Map.of(), false);
         Node node = new Node(environment, plugins);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> close(node)));
         node.start();

@@ -3,8 +3,9 @@
     python3 tests/elastic/node.py FOLDER [PORT]     run one until Ctrl-C; its data stays in FOLDER
 
 Needs a JDK 17 or newer and Maven; about 50 MB of jars are fetched once, into $KINDRED_CACHE (or ~/.cache/kindred).
-Unlike a distribution the node has no painless, no rrf retriever, no analysers beyond the server's own (cjk, nori), no
-security and no TLS: their modules are not published."""
+Unlike a distribution the node has no painless, no rrf retriever, no security and no TLS: their modules are not published.
+Nor are those of the analysers beyond the server's own; with `analyzers` a node has Lucene's "cjk" and "nori" by a plugin of
+ours."""
 import hashlib
 import json
 import os
@@ -43,20 +44,28 @@ def copy_jars(profile, folder):
         "-DincludeScope=runtime", f"-DoutputDirectory={folder}", what="Maven can't fetch Elasticsearch")
 
 
-def prepare(home):
-    """lib, the module that speaks HTTP, and our class."""
-    module = home / "modules/transport-netty4"
-    copy_jars("server", home / "lib")
-    copy_jars("http", module)
-    for jar in module.glob("*.jar"): # a module holds only what the class path lacks
+def prepare_plugin(home, folder, name, class_name, profile):
+    """A module or plugin, which holds only what the class path lacks."""
+    copy_jars(profile, folder)
+    for jar in folder.glob("*.jar"):
         if (home / "lib" / jar.name).exists():
             jar.unlink()
     version = next(home.glob("lib/elasticsearch-8*.jar")).stem.removeprefix("elasticsearch-")
-    (module / "plugin-descriptor.properties").write_text(
-        f"name=transport-netty4\ndescription=HTTP\nversion={version}\nelasticsearch.version={version}\n"
-        "java.version=17\nclassname=org.elasticsearch.transport.netty4.Netty4Plugin\nextended.plugins=\n"
-        "has.native.controller=false\n")
+    (folder / "plugin-descriptor.properties").write_text(
+        f"name={name}\ndescription={name}\nversion={version}\nelasticsearch.version={version}\njava.version=17\n"
+        f"classname={class_name}\nextended.plugins=\nhas.native.controller=false\n")
+
+
+def prepare(home):
+    """lib, the module that speaks HTTP, the plugin with analysers, and our class."""
+    copy_jars("server", home / "lib")
+    prepare_plugin(home, home / "modules/transport-netty4", "transport-netty4",
+                   "org.elasticsearch.transport.netty4.Netty4Plugin", "http")
     run("javac", "-cp", f"{home}/lib/*", "-d", home / "classes", HERE / "TestNode.java", what="javac failed")
+    plugin = home / "plugins/analyzers"
+    prepare_plugin(home, plugin, "analyzers", "Analyzers", "analyzers")
+    run("javac", "-cp", f"{home}/lib/*:{plugin}/*", "-d", home / "analyzers", HERE / "Analyzers.java", what="javac failed")
+    run("jar", "cf", plugin / "analyzers.jar", "-C", home / "analyzers", ".", what="jar failed")
 
 
 def find_home():
@@ -64,7 +73,7 @@ def find_home():
     for tool in ("java", "javac", "mvn"):
         if not shutil.which(tool):
             raise Missing(f"there is no {tool}; install default-jdk-headless and maven")
-    recipe = b"".join((HERE / name).read_bytes() for name in ("pom.xml", "TestNode.java"))
+    recipe = b"".join((HERE / name).read_bytes() for name in ("pom.xml", "TestNode.java", "Analyzers.java"))
     cache = pathlib.Path(os.environ.get("KINDRED_CACHE") or pathlib.Path.home() / ".cache/kindred")
     home = cache / f"elasticsearch-{hashlib.sha256(recipe).hexdigest()[:16]}"
     if not home.exists():
@@ -79,10 +88,11 @@ def find_home():
 
 
 class Node:
-    def __init__(self, folder, port=None, heap=HEAP):
+    def __init__(self, folder, port=None, heap=HEAP, analyzers=False):
         self.folder = pathlib.Path(folder).resolve()
         self.port = port or free_port()
         self.heap = heap
+        self.analyzers = analyzers
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.home = find_home()
@@ -101,7 +111,8 @@ class Node:
         with open(self.folder / "node.log", "ab") as log:
             self.process = subprocess.Popen(
                 ["java", f"-Xms{self.heap}", f"-Xmx{self.heap}", "-Djava.security.manager=allow",
-                 "-cp", f"{self.home}/classes:{self.home}/lib/*", "TestNode", self.home, config],
+                 "-cp", f"{self.home}/classes:{self.home}/lib/*", "TestNode", self.home, config,
+                 *([self.home / "plugins"] if self.analyzers else [])],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + seconds
         while not self.answers():

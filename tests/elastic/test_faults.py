@@ -183,9 +183,9 @@ class Faults(CommandTest):
         self.assertIn("no such file of certificates", self.run_kindred(
             "search", "x", "--store", store, "--es-ca", "none.pem", status=1).err)
 
-    def test_cjk_analyser(self):
+    def test_analysers(self):
         bert = make_bert(self.folder / "bert")
-        for analyzers in ((), ("cjk",)):
+        for analyzers, chosen in (((), "whitespace"), (("cjk",), "cjk"), (("cjk", "nori"), "nori")):
             server = self.serve(analyzers=analyzers)
             self.put("p/a.txt", "사람이 없는 도로에서")
             self.run_kindred("index", "-q", "-m", bert, "--store", self.store(server), "p")
@@ -193,7 +193,7 @@ class Faults(CommandTest):
             self.assertEqual(document["passage"], "사람이 없는 도로에서")
             self.assertEqual(document.get("passage_words"), None if analyzers else "사람 람이 없는 도로 로에 에서")
             field = server.mapping["properties"]["passage" if analyzers else "passage_words"]
-            self.assertEqual(field["analyzer"], "cjk" if analyzers else "whitespace")
+            self.assertEqual(field["analyzer"], chosen)
 
     def test_addresses(self):
         cases = {"elasticsearch://": "a host's name is missing", "elasticsearch://host": "HOST:PORT/INDEX",

@@ -147,6 +147,37 @@ class Indexing(ElasticTest):
         self.assertEqual(self.found("--bm25", "바다"), ["b.png"])
 
 
+@unittest.skipIf(SANITIZED, "takes long")
+class Korean(ElasticTest):
+    """A node that has the analyser nori."""
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="kindred-elastic-"))
+        cls.addClassCleanup(shutil.rmtree, folder, True)
+        cls.server = node.Node(folder, analyzers=True)
+        cls.server.start()
+        cls.addClassCleanup(cls.server.stop)
+
+    def test_words_are_found_by_their_stems(self):
+        self.store = f"elasticsearch://127.0.0.1:{self.server.port}/korean"
+        bert = make_bert(self.folder / "bert")
+        self.put("n/a.txt", "사람이 없는 도로에서 걸었다")
+        self.put("n/b.txt", "바다에 갔다")
+        self.put("c.csv", "path,caption\nn/b.txt,눈이 온 산\n")
+        self.index("-m", bert, "n", "--captions", "c.csv")
+        mapping = self.server.call("GET", "korean/_mapping")["korean-000001"]["mappings"]
+        self.assertEqual({mapping["properties"][name]["analyzer"] for name in ("passage", "caption_given")}, {"nori"})
+        self.assertEqual(mapping["_meta"]["kindred"]["words"], "nori")
+        for words, names in {"도로": ["a.txt"], "사람": ["a.txt"], "걷다": ["a.txt"], "바다": ["b.txt"], "산": ["b.txt"],
+                             "바다로": ["b.txt"], '"사람이 없는"': ["a.txt"], "하늘": []}.items():
+            self.assertEqual(self.found("--bm25", words), names, words)
+        self.run_kindred("index", "--rebuild", "--store", self.store)
+        self.assertEqual(self.found("--bm25", "도로"), ["a.txt"])
+        exported = self.run_kindred("store", "export", "--store", self.store).out
+        self.assertIn("눈이 온 산", [json.loads(line).get("captions", {}).get("given") for line in exported.splitlines()])
+
+
 class Given(ElasticTest):
     def test_captions_and_metadata(self):
         bert = make_bert(self.folder / "bert")
