@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 
-from material import e5, fetch, focus, fortunes, minilm, photos, stamps, vocabularies
+from material import e5, fetch, focus, fortunes, minilm, photos, sentences, stamps, vocabularies
 
 # name: (recipe, its revision: raise it to rebuild what lies in users' caches, what it is)
 MATERIALS = {
@@ -25,6 +25,7 @@ MATERIALS = {
     "clip-vocab": (vocabularies.build_clip, 1, "CLIP's tokenizer files (2 MB download, 4 MB)"),
     "e5-small": (e5.build, 1, "the real multilingual-e5-small, rounded to four bits (91 MB download, 246 MB)"),
     "fortunes": (fortunes.build, 1, "1,558 sayings in ten topics (1 MB download, 1 MB)"),
+    "sentences": (sentences.build, 1, "10,300 sentences out of the same package (1 MB download, 1 MB)"),
     "minilm": (minilm.build, 1, "the real all-MiniLM-L6-v2 (83 MB download, 92 MB)"),
 }
 STAMP = ".material"
