@@ -32,16 +32,18 @@ class Bench:
     def count(self, n):
         return max(1000, int(n * self.options.scale))
 
-    def vectors(self, n, dim=512, groups=300, spread=1.2, seed=1):
-        """Groups with overlapping edges, away from the origin, as embeddings are."""
-        path = self.folder / f"{n}-{dim}-{groups}-{spread}-{seed}.npy"
+    def vectors(self, n, dim=512, groups=300, spread=1.2, seed=1, unit=False):
+        """Groups with overlapping edges, away from the origin, as embeddings are; `unit`: in turn, of length 1."""
+        path = self.folder / f"{n}-{dim}-{groups}-{spread}-{seed}-{unit}.npy"
         if not path.exists():
             random = np.random.default_rng(seed)
             centres = random.standard_normal((groups, dim), np.float32)
-            x = centres[random.integers(0, groups, n)]
+            x = centres[np.arange(n) % groups if unit else random.integers(0, groups, n)]
             for first in range(0, n, 10000):
                 part = x[first:first + 10000]
                 part += spread * random.standard_normal(part.shape, np.float32) + 0.5
+            if unit:
+                x /= np.linalg.norm(x, axis=1, keepdims=True)
             np.save(path, x)
         return path, np.load(path)
 
@@ -143,6 +145,57 @@ def mahalanobis(bench):
         return f"mean score {np.sqrt(LedoitWolf().fit(values).mahalanobis(values)).mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
+
+
+@row
+def sample(bench):
+    n, picks = bench.count(50000), 500
+    path, x = bench.vectors(n)
+    yield f"{picks} representative picks of {n} x 512", "kindred", lambda: bench.ours("sample", path, picks)
+
+    def numpy():
+        """Farthest-first traversal, pick by pick."""
+        squares = np.einsum("ij,ij->i", x, x)
+        to = lambda point: squares - 2 * (x @ point) + point @ point
+        pick, nearest = to(x.mean(0)).argmin(), np.full(n, np.inf, np.float32)
+        for _ in range(picks):
+            np.minimum(nearest, to(x[pick]), out=nearest)
+            pick = nearest.argmax()
+        return f"furthest {np.sqrt(nearest.max()):.4f}"
+
+    yield "", "numpy", lambda: bench.peer(numpy)
+
+
+@row
+def uniqueness(bench):
+    n = bench.count(50000)
+    path, x = bench.vectors(n)
+    yield f"uniqueness by 3 neighbours of {n} x 512", "kindred", lambda: bench.ours("uniqueness", path, 3)
+
+    def sklearn():
+        from sklearn.neighbors import NearestNeighbors
+        distances, _ = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(x).kneighbors()
+        return f"mean score {distances.mean():.6f}"
+
+    yield "", "scikit-learn", lambda: bench.peer(sklearn)
+
+
+@row
+def logistic(bench):
+    """c 1; both minimise the objective that they show: less is nearer to the minimum."""
+    n, classes = bench.count(20000), 20
+    path, x = bench.vectors(n, groups=classes, spread=4.0, unit=True)
+    yield f"logistic regression of {n} x 512 in {classes} classes", "kindred", lambda: bench.ours("logistic", path, classes)
+
+    def timed():
+        from sklearn.linear_model import LogisticRegression
+        labels = np.arange(n) % classes
+        seconds, model = bench.peer(lambda: LogisticRegression(max_iter=5000).fit(x, labels))
+        p = model.predict_proba(x.astype(np.float64))[np.arange(n), labels]
+        objective = (model.coef_.astype(np.float64) ** 2).sum() / 2 - np.log(p).sum()
+        return seconds, f"objective {objective:.3f}, {model.n_iter_[0]} iterations"
+
+    yield "", "scikit-learn", timed
 
 
 @row
