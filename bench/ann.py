@@ -58,8 +58,9 @@ class Engine:
     def make(self, vectors):
         if self.told.exists():
             return
+        self.prepare(vectors)
         start, cpu = time.perf_counter(), self.cpu()
-        self.build(vectors())
+        self.build()
         took = {"seconds": time.perf_counter() - start, "cpu_seconds": self.cpu() - cpu}
         self.save()
         self.told.write_text(json.dumps(took))
@@ -72,11 +73,14 @@ class Engine:
         self.seconds, self.cpu_seconds, self.bytes = took["seconds"], took["cpu_seconds"], self.path.stat().st_size
         self.resident = resident() - before
 
+    def prepare(self, vectors):
+        self.vectors = vectors()
+
     def cpu(self):
         return time.process_time()
 
     def close(self):
-        self.index = None
+        self.index = self.vectors = None
 
 
 class Kindred(Engine):
@@ -92,6 +96,9 @@ class Kindred(Engine):
                                                 self.options.rows)
         return self.processes[threads]
 
+    def prepare(self, _):
+        self.builder()
+
     def builder(self):
         return self.process(max(self.options.threads)).process
 
@@ -99,7 +106,7 @@ class Kindred(Engine):
         fields = pathlib.Path(f"/proc/{self.builder().pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def build(self, _):
+    def build(self):
         print("optimize", self.factory, file=self.builder().stdin, flush=True)
         json.loads(self.builder().stdout.readline())
 
@@ -135,7 +142,7 @@ class Kindred(Engine):
 class Faiss(Engine):
     name = "faiss"
 
-    def build(self, vectors):
+    def build(self):
         import faiss
         faiss.omp_set_num_threads(max(self.options.threads))
         self.index = faiss.index_factory(self.options.dim, self.factory, faiss.METRIC_INNER_PRODUCT)
@@ -144,8 +151,8 @@ class Faiss(Engine):
             ivf.cp.max_points_per_centroid = 64  # as many vectors as ours takes
         if ivf is not None and "PQ" in self.factory:
             faiss.downcast_index(ivf).do_polysemous_training = False
-        self.index.train(vectors)
-        self.index.add(vectors)
+        self.index.train(self.vectors)
+        self.index.add(self.vectors)
 
     def save(self):
         import faiss
@@ -167,12 +174,12 @@ class Faiss(Engine):
 class Hnswlib(Engine):
     name, any_kind = "hnswlib", False
 
-    def build(self, vectors):
+    def build(self):
         import hnswlib
         self.index = hnswlib.Index("ip", self.options.dim)
-        self.index.init_index(len(vectors), M=degree_of(self.factory), ef_construction=CONSTRUCTION)
+        self.index.init_index(len(self.vectors), M=degree_of(self.factory), ef_construction=CONSTRUCTION)
         self.index.set_num_threads(max(self.options.threads))
-        self.index.add_items(vectors)
+        self.index.add_items(self.vectors)
 
     def save(self):
         self.index.save_index(str(self.path))
@@ -197,9 +204,9 @@ class Usearch(Engine):
         return Index(ndim=self.options.dim, metric="ip", dtype="f32", connectivity=degree_of(self.factory),
                      expansion_add=CONSTRUCTION)
 
-    def build(self, vectors):
+    def build(self):
         self.index = self.new()
-        self.index.add(np.arange(len(vectors)), vectors, threads=max(self.options.threads))
+        self.index.add(np.arange(len(self.vectors)), self.vectors, threads=max(self.options.threads))
 
     def save(self):
         self.index.save(str(self.path))
