@@ -80,6 +80,26 @@ class BadAnalysis(CommandTest):
         for more in (["--linear", "--folds", 2], ["--knn", 2, "--folds", 2]):
             self.assertIn("6 examples in 2 classes", self.analyse("classify", "x.npy", "labels", more=more).out)
 
+    def test_the_others(self):
+        """Those without known classes: duplicates, anomalies, what is recent, uniqueness."""
+        names = "".join(f"가{i}\n" for i in range(6))
+        self.put("names", b"\xff\xfe" + names.encode("utf-16-le"))
+        for name, rows in (("one", [[1, 2, 3]]), ("same", [[1, 2, 3]] * 6), ("zero", [[0, 0, 0]] * 6),
+                           ("nan", [[1, 2, 3], [float("nan"), 1, 2]]), ("x", three_groups(2))):
+            self.put(f"{name}.npy", npy(rows))
+        for command in (["duplicates"], ["anomalies"], ["anomalies", "recent"], ["sample", "--uniqueness"]):
+            for name, status in (("one", 1 if command == ["anomalies"] else 0), ("same", 0), ("zero", 0), ("nan", 1)):
+                err = self.run_kindred(*command, f"{name}.npy", "-q", status=status).err
+                if name == "nan":
+                    self.assertIn("row 1 holds a value that isn't finite", err)
+                elif status:
+                    self.assertIn("at least two vectors", err)
+            self.run_kindred(*command, "x.npy", "--names", "names", "-q")
+        for command in (["duplicates", "--neighbours", 50], ["sample", "--uniqueness", "--neighbours", 50],
+                        ["sample", "-n", 50]):
+            self.run_kindred(*command, "x.npy", "-q")
+        self.assertIn("must be 1 to 5", self.run_kindred("anomalies", "x.npy", "-k", 50, status=1).err)
+
 
 if __name__ == "__main__":
     main()
