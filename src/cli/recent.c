@@ -298,6 +298,8 @@ static int check_options(const cli_command *command, recent_job *j) {
   if (j->threshold.rule == KIN_THRESHOLD_CONFORMAL)
     return cli_usage_error(command, "--threshold is mad:LEVEL or quantile:SHARE here");
   if (j->neighbours < 1) return cli_usage_error(command, "-k must be at least 1");
+  if (j->window && j->method == KIN_DETECTOR_KNN && j->neighbours > j->window)
+    return cli_usage_error(command, "-k %zu: a window of %zu has no such neighbour", j->neighbours, j->window);
   if (isnan(j->level)) j->level = j->stream ? 0.01 : 0.05;
   if (!(j->level > 0 && j->level < 1)) return cli_usage_error(command, "--level must lie between 0 and 1");
   return CLI_OK;

@@ -124,6 +124,7 @@ class Recent(CommandTest):
                 (["x.npy", "--times", "few.txt"], 1, "few.txt has 1 lines, and there are 12"),
                 (["x.npy", "--times", "bad.txt"], 1, 'bad.txt:12: "yesterday"'),
                 (["x.npy", "--method", "lof"], 2, "lof is not knn or mean"), (["x.npy", "-k", 0], 2, "-k must"),
+                (["x.npy", "-k", 11, "--window", 10], 2, "a window of 10 has no such neighbour"),
                 (["x.npy", "--threshold", "conformal"], 2, "mad:LEVEL or quantile"),
                 (["x.npy", "--level", 2], 2, "--level")):
             self.assertIn(message, self.recent(*args, status=status).err, args)
