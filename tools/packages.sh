@@ -3,7 +3,7 @@
 # To build, with every image format.
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config python3 libjansson-dev libutf8proc-dev libjpeg62-turbo-dev
   libspng-dev libwebp-dev libavif-dev libheif-dev libraw-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev
-  libxml2-dev libfaiss-dev libopenblas-dev libcmocka-dev"
+  libxml2-dev libfaiss-dev libopenblas-dev libcmocka-dev libsimde-dev"
 # To fetch materials.
 MATERIAL_PACKAGES="ca-certificates python3 python3-pip zstd"
 

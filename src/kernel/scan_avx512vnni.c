@@ -16,9 +16,13 @@ static inline int8_plane spread_int8(int32_t unit) {
   return _mm512_set1_epi32(unit);
 }
 static inline ints add_int8(ints total, int8_rows rows, int8_plane plane) {
+#ifdef KIN_EMULATED
+  return _mm512_dpbusd_epi32(total, rows, plane);
+#else
   /* Of the intrinsic GCC 12 makes two more copies of the sum. */
   __asm__("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(rows), "v"(plane));
   return total;
+#endif
 }
 
 typedef __m512bh bf16_rows;

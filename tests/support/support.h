@@ -27,12 +27,17 @@ size_t test_read_lines(const char *relative, char **lines, size_t most);
 
 /* Assert that `status` is `expected` and that the message holds `part`. */
 void test_assert_error(kin_status status, kin_status expected, const kin_error *err, const char *part);
-/* Under a sanitizer, which costs 5 to 20 times the time: full-size models are left out where small ones run the same
- * code. */
+/* A sanitizer costs 5 to 20 times the time, emulated instructions more: full-size models are left out there, where small
+ * ones run the same code. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
 #else
 #define TEST_SANITIZED 0
+#endif
+#ifdef KIN_EMULATED
+#define TEST_SMALL 1
+#else
+#define TEST_SMALL TEST_SANITIZED
 #endif
 
 /* Assert KIN_OK, printing the message otherwise. */

@@ -49,7 +49,13 @@ static void check_model(void **state) {
   { .name = model, .test_func = check_model, .initial_state = (void *)(uintptr_t)model }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {MODEL("clip-tiny"), MODEL("clip-vit-b-32"), MODEL("dinov2-tiny"),
-                                     MODEL("dinov2-small")};
+  const struct CMUnitTest tests[] = {
+    MODEL("clip-tiny"),
+    MODEL("dinov2-tiny"),
+#if !TEST_SMALL
+    MODEL("clip-vit-b-32"),
+    MODEL("dinov2-small"),
+#endif
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

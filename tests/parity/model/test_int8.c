@@ -66,7 +66,7 @@ int main(void) {
     MODEL("dinov2-tiny"),
     MODEL("dinov2-registers-tiny"),
     MODEL("dinov2-swiglu-tiny"),
-#if !TEST_SANITIZED
+#if !TEST_SMALL
     MODEL("clip-vit-b-32"),
     MODEL("dinov2-small"),
     MODEL("dinov2-base"),

@@ -43,7 +43,7 @@ static const subject subjects[] = {
     {"clip-tiny", 17, 17},    {"dinov2-tiny", 17, 17},
     {"clip-rn-tiny", 17, 17}, {"dinov2-registers-swiglu-tiny", 17, 17},
     {"roberta-tiny", 0, 17},
-#if !TEST_SANITIZED
+#if !TEST_SMALL
     {"clip-vit-b-32", 1, 3},  {"dinov2-small", 1, 0},
     {"clip-rn50", 1, 0},      {"multilingual-clip", 0, 5},
 #endif
