@@ -5,11 +5,17 @@
     cmake --preset release && cmake --build build
     peers/bin/python bench/ann.py --rows 200000 --ann HNSW32 IVF1024,PQ64 --svg recall.svg
 
-For a build against a newer FAISS than the installed one: bench/fetch_faiss.sh, whose head says how.
+A million vectors, one engine's index in memory at a time, FAISS 1.12 in ours (bench/fetch_faiss.sh tells how to build it):
+
+    KINDRED_FAISS=$PWD/build-faiss/libkindred_faiss.so peers/bin/python bench/ann.py --rows 1000000 --alone \\
+      --threads 1 2 --ann HNSW32 IVF4096,PQ64 --ef 64 128 256 512 1024 --probes 4 16 64 --queries 300 --rounds 2 \\
+      --folder FOLDER --json ann.json
+
 The vectors are clustered and seeded, made once into --folder (2.1 kB for each, and codes). faiss builds the same index by
-the same factory string, hnswlib and usearch a graph of the same degree and the same efforts. Every round measures each
-engine at each effort by each number of threads once, in turn, with all queries in one call; the table shows medians.
-Nothing else should run meanwhile.
+the same factory string, hnswlib and usearch a graph of the same degree and the same efforts; ours is searched by its own
+default besides. Every round measures each engine at each effort by each number of threads once, in turn, with all queries
+in one call; the table, of Markdown, shows medians. With --alone each engine does all its rounds before the next is built,
+and its lines are printed then. Nothing else should run meanwhile.
 Indexes are built once and stay in --folder, with the seconds that they took, of the clock and of all cores: where other
 programs run, only the latter tell. "resident" is what an index takes of memory once loaded, mapped files not counted.
 --build-only builds and ends; --engines leaves some out.
@@ -21,6 +27,7 @@ import pathlib
 import re
 import shutil
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -28,7 +35,7 @@ import numpy as np
 import plot
 import scan
 
-EFFORTS = {"HNSW": ("efSearch", (16, 32, 64, 128, 256)), "IVF": ("nprobe", (4, 16, 64, 256))}
+PARAMETERS = {"HNSW": "efSearch", "IVF": "nprobe"}
 CONSTRUCTION = 40  # faiss's own efConstruction
 
 
@@ -52,6 +59,7 @@ class Engine:
 
     def __init__(self, options, factory):
         self.options, self.factory, self.kind, self.k = options, factory, kind_of(factory), options.k
+        self.efforts = options.ef if self.kind == "HNSW" else options.probes
         self.path = options.folder / f"{self.name}-{options.rows}x{options.dim}-{factory.replace(',', '-')}"
         self.told = self.path.with_suffix(".json")
 
@@ -88,6 +96,7 @@ class Kindred(Engine):
 
     def __init__(self, options, factory):
         super().__init__(options, factory)
+        self.efforts = [*self.efforts, 0]  # its own default
         self.processes = {}
 
     def process(self, threads):
@@ -122,7 +131,7 @@ class Kindred(Engine):
     def open(self):
         super().open()
         before = resident(self.builder().pid)
-        self.search(np.empty((1, self.options.dim)), EFFORTS[self.kind][1][0], max(self.options.threads))
+        self.search(np.empty((1, self.options.dim)), 0, max(self.options.threads))
         self.resident = resident(self.builder().pid) - before
 
     def search(self, queries, effort, threads):
@@ -165,7 +174,7 @@ class Faiss(Engine):
     def search(self, queries, effort, threads):
         import faiss
         faiss.omp_set_num_threads(threads)
-        faiss.ParameterSpace().set_index_parameter(self.index, EFFORTS[self.kind][0], effort)
+        faiss.ParameterSpace().set_index_parameter(self.index, PARAMETERS[self.kind], effort)
         start = time.perf_counter()
         found = self.index.search(queries, self.k)[1]
         return time.perf_counter() - start, found
@@ -227,17 +236,18 @@ def recall(found, exact):
 
 
 def exact_answer(options):
-    """Ids by the exact scan, a row of the table for each number of threads, and the queries."""
-    out, rows = options.folder / "ids", []
+    """Ids by the exact scan, lines of the report, and the queries."""
+    out, lines = options.folder / "ids", []
     for threads in options.threads:
         ours = scan.Ours(argparse.Namespace(**{**vars(options), "threads": threads}), options.rows)
         rates = [options.queries / ours.search(options.queries, out=out) for _ in range(options.rounds + 1)][1:]
-        rows.append({"index": "exact", "engine": "kindred", "threads": threads, "recall": 1.0,
-                     "queries_per_second": statistics.median(rates), "least": min(rates), "most": max(rates)})
+        lines.append({"index": "exact", "engine": "kindred", "threads": threads, "recall": 1.0,
+                      "queries_per_second": statistics.median(rates), "least": min(rates), "most": max(rates),
+                      "bytes": ours.search(1, which="code_bytes")})
         ours.close()
     exact = np.fromfile(out, np.int64).reshape(options.queries, options.k)
     queries = np.fromfile(f"{ours.path}.queries", np.float32).reshape(-1, options.dim)[:options.queries]
-    return exact, rows, queries
+    return exact, lines, queries
 
 
 def engines_of(options, factory):
@@ -246,7 +256,7 @@ def engines_of(options, factory):
             if (kind.any_kind or plain) and (not options.engines or kind.name in options.engines)]
 
 
-def make_indexes(options):
+def make_indexes(options, engines):
     kept = []
 
     def vectors():
@@ -255,44 +265,68 @@ def make_indexes(options):
                                           options.dim))
         return kept[0]
 
-    scan.Ours(argparse.Namespace(**{**vars(options), "threads": max(options.threads)}), options.rows).close()
-    for factory in options.ann:
-        for engine in engines_of(options, factory):
-            engine.make(vectors)
+    for engine in engines:
+        print(f"{engine.factory} of {engine.name}", file=sys.stderr, flush=True)
+        engine.make(vectors)
 
 
-def measure(options, factory, exact, queries):
-    engines = engines_of(options, factory)
+def measure(options, engines, exact, queries):
     for engine in engines:
         engine.open()
-    parameter, efforts = EFFORTS[kind_of(factory)]
-    results = {(engine, effort, threads): ([], 0) for engine in engines for effort in efforts
+    results = {(engine, effort, threads): ([], 0) for engine in engines for effort in engine.efforts
                for threads in options.threads}
     for round_ in range(options.rounds + 1):
-        for effort in efforts:
+        for effort in dict.fromkeys(effort for engine in engines for effort in engine.efforts):
             for threads in options.threads:
                 for engine in engines:
+                    if effort not in engine.efforts:
+                        continue
                     time.sleep(0.05)  # threads of the one before stop spinning
                     seconds, found = engine.search(queries, effort, threads)
                     if round_:  # the first one reads in
                         rates, _ = results[engine, effort, threads]
                         results[engine, effort, threads] = (rates + [len(queries) / seconds], recall(found, exact))
-    rows = [{"index": factory, "engine": engine.name, parameter: effort, "threads": threads, "recall": share,
-             "queries_per_second": statistics.median(rates), "least": min(rates), "most": max(rates),
-             "build_seconds": engine.seconds, "build_cpu_seconds": engine.cpu_seconds, "bytes": engine.bytes,
-             "resident": engine.resident} for (engine, effort, threads), (rates, share) in results.items()]
+    lines = [{"index": engine.factory, "engine": engine.name, PARAMETERS[engine.kind]: effort or "default",
+              "threads": threads, "recall": share, "queries_per_second": statistics.median(rates), "least": min(rates),
+              "most": max(rates), "build_seconds": engine.seconds, "build_cpu_seconds": engine.cpu_seconds,
+              "bytes": engine.bytes, "resident": engine.resident}
+             for (engine, effort, threads), (rates, share) in results.items()]
     for engine in engines:
         engine.close()
-    return parameter, rows
+    return lines
 
 
-def show(parameter, rows):
-    print(f"\n{rows[0]['index']}\n  {'engine':10}{'built in':>10}{'of CPU':>9}{'MB':>8}{'resident':>10}{parameter:>10}"
-          f"{'threads':>9}{'recall':>9}{'queries/s: min':>17}{'median':>9}{'max':>9}")
-    for r in rows:
-        print(f"  {r['engine']:10}{r['build_seconds']:9.1f}s{r['build_cpu_seconds']:8.1f}s{r['bytes'] / 1e6:8.0f}"
-              f"{r['resident'] / 1e6:10.0f}{r[parameter]:10}{r['threads']:9}{r['recall']:9.4f}{r['least']:17.1f}"
-              f"{r['queries_per_second']:9.1f}{r['most']:9.1f}", flush=True)
+def show_head(options):
+    print(f"{options.rows:,} x {options.dim}, k = {options.k}, {options.queries} queries at once, queries a second\n")
+    columns = ["index", "engine", "built in", "of CPU", "file", "resident", "effort", f"recall@{options.k}",
+               *(f"{threads} thread{'s' * (threads > 1)} (min, max)" for threads in options.threads)]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+
+
+def show(lines):
+    """A line of the table for each effort of an engine, with the rates by all numbers of threads."""
+    rows = {}
+    for line in lines:
+        effort = next((f"{p} {line[p]}" for p in PARAMETERS.values() if p in line), "")
+        rows.setdefault((line["index"], line["engine"], effort), []).append(line)
+    for (index, engine, effort), same in rows.items():
+        one = same[0]
+        built = [f"{one[key]:,.0f} s" if key in one else "" for key in ("build_seconds", "build_cpu_seconds")]
+        sizes = [f"{one[key] / 1e6:,.0f} MB" if key in one else "" for key in ("bytes", "resident")]
+        rates = [f"{r['queries_per_second']:,.0f} ({r['least']:,.0f}, {r['most']:,.0f})" for r in same]
+        print(f"| {' | '.join([index, engine, *built, *sizes, effort, format(one['recall'], '.4f'), *rates])} |",
+              flush=True)
+
+
+def plot_recall(options, report):
+    curves = {}
+    for r in report:
+        if r["index"] != "exact" and r["threads"] == max(options.threads) and "default" not in r.values():
+            curves.setdefault(f"{r['engine']} {r['index']}", []).append((r["recall"], r["queries_per_second"]))
+    plot.line_plot(options.svg, f"{options.rows:,} vectors of {options.dim} floats, k = {options.k}, "
+                   f"{max(options.threads)} threads", f"recall@{options.k}", "queries a second",
+                   {name: sorted(curve) for name, curve in curves.items()},
+                   x_ticks=[t for t in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1) if t >= min(r["recall"] for r in report)])
 
 
 def main():
@@ -305,34 +339,34 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[2], help="several: measured in turn")
     parser.add_argument("--ann", nargs="+", default=["HNSW32"], metavar="FACTORY")
     parser.add_argument("--engines", nargs="+", metavar="NAME", help="only these of kindred, faiss, hnswlib, usearch")
+    parser.add_argument("--ef", type=int, nargs="+", default=[16, 32, 64, 128, 256], help="efforts of HNSW")
+    parser.add_argument("--probes", type=int, nargs="+", default=[4, 16, 64, 256], help="efforts of IVF")
+    parser.add_argument("--alone", action="store_true", help="one engine's index in memory at a time")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp"), help="where the vectors go")
     parser.add_argument("--build", type=pathlib.Path, default=scan.ROOT / "build")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path, help="plot queries a second over recall, by the most threads")
     options = parser.parse_args()
-    make_indexes(options)
+    scan.Ours(argparse.Namespace(**{**vars(options), "threads": max(options.threads)}), options.rows).close()
+    engines = [engines_of(options, factory) for factory in options.ann]
+    groups = [[engine] for group in engines for engine in group] if options.alone else engines
     if options.build_only:
+        for group in groups:
+            make_indexes(options, group)
         return
     exact, report, queries = exact_answer(options)
-    print(f"{options.rows:,} x {options.dim}, k = {options.k}, {options.queries} queries at once")
-    for r in report:
-        print(f"kindred's exact scan, threads: {r['threads']}: {r['queries_per_second']:.1f} queries/s", flush=True)
-    for factory in options.ann:
-        parameter, rows = measure(options, factory, exact, queries)
-        show(parameter, rows)
-        report += rows
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    show_head(options)
+    show(report)
+    for group in groups:
+        make_indexes(options, group)
+        lines = measure(options, group, exact, queries)
+        show(lines)
+        report += lines
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.svg:
-        lines = {}
-        for r in report:
-            if r["index"] != "exact" and r["threads"] == max(options.threads):
-                lines.setdefault(f"{r['engine']} {r['index']}", []).append((r["recall"], r["queries_per_second"]))
-        plot.line_plot(options.svg, f"{options.rows:,} vectors of {options.dim} floats, k = {options.k}, "
-                       f"{max(options.threads)} threads", f"recall@{options.k}", "queries a second",
-                       {name: sorted(line) for name, line in lines.items()},
-                       x_ticks=[t for t in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1) if t >= min(r["recall"] for r in report)])
+        plot_recall(options, report)
 
 
 if __name__ == "__main__":

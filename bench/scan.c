@@ -162,6 +162,7 @@ int main(int argc, char **argv) {
   kin_index *index = NULL;
   order o, open = {0};
   kin_ann_query ann = {0};
+  kin_ann_head head;
   bool approximate = false;
   char line[2048], factory[KIN_ANN_FACTORY];
   while (fgets(line, sizeof line, stdin)) {
@@ -174,6 +175,8 @@ int main(int argc, char **argv) {
       continue;
     }
     if (sscanf(line, "ann %zu %zu", &ann.probes, &ann.ef) == 2) {
+      if (kin_ann_read_head(argv[1], &key, &head, &err) != KIN_OK) fail(&err);
+      ann.factory = head.factory; /* demanded: no exact scan in its place */
       approximate = true;
       continue;
     }
