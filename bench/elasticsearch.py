@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/elastic"))
@@ -17,6 +18,18 @@ sys.path.insert(0, str(ROOT / "tests/elastic"))
 import node
 
 PROGRAM = ROOT / "build/bench/bench-elasticsearch"
+
+
+def wait_for_merges(server):
+    """Statistics of the primaries once nothing is merged any more."""
+    start = time.monotonic()
+    while True:
+        stats = server.call("GET", "bench/_stats")["_all"]["primaries"]
+        if not stats["merges"]["current"]:
+            break
+        time.sleep(1)
+    print(f"merging   {time.monotonic() - start:.1f} s after filling", flush=True)
+    return stats
 
 
 def measure(folder, n, dim, heap):
@@ -28,7 +41,7 @@ def measure(folder, n, dim, heap):
     try:
         if not server.has("bench"):
             subprocess.run([PROGRAM, "fill", address, texts, n, dim], check=True)
-        stats = server.call("GET", "bench/_stats")["_all"]["primaries"]
+        stats = wait_for_merges(server)
         print(f"on disk   {stats['store']['size_in_bytes'] / 1e6:.0f} MB in {stats['segments']['count']} segments", flush=True)
         subprocess.run([PROGRAM, "search", address, n, dim], check=True)
     finally:

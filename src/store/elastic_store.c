@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define META "kindred" /* of the mapping's _meta */
+/* Elasticsearch's own second makes a segment, and a graph, of every second's vectors while an index is filled; each run
+ * ends with a refresh anyway. */
+#define REFRESH_INTERVAL "30s"
 #define FORMAT 1
 
 static kin_status no_memory(const kin_store *store, kin_error *err) {
@@ -272,8 +275,11 @@ kin_status kin_remote_create(kin_store *store, const kin_collection *c, const ch
   json_t *mapping = meta_of(c, words), *properties = properties_of(c, words), *body = NULL;
   if (mapping && properties && json_object_set_new(mapping, "dynamic", json_false()) == 0 &&
       json_object_set(mapping, "properties", properties) == 0)
-    body = first ? json_pack("{sO s{s{}}}", "mappings", mapping, "aliases", r->address.index)
-                 : json_pack("{sO}", "mappings", mapping);
+    body = json_pack("{sO s{ss}}", "mappings", mapping, "settings", "refresh_interval", REFRESH_INTERVAL);
+  if (body && first && json_object_set_new(body, "aliases", json_pack("{s{}}", r->address.index)) != 0) {
+    json_decref(body);
+    body = NULL;
+  }
   status = body ? kin_elastic_call(r->client, "PUT", name, body, false, &answer, err) : no_memory(store, err);
   json_decref(answer);
   json_decref(mapping);
