@@ -73,7 +73,7 @@ static void test_recall(void **state) {
 /* Nothing is near anything: cells tell little, and the search becomes exact. */
 static void test_noise(void **state) {
   (void)state;
-  enum { MANY = KIN_NEAR_EXACT_MOST + 100, WIDE = 200 };
+  enum { MANY = KIN_NEAR_EXACT_MOST + 100, WIDE = TEST_SANITIZED ? 80 : 200 };
   kin_context *context = test_open_context(2, KIN_ISA_AUTO);
   float *values = test_random_floats((size_t)MANY * WIDE, 7);
   kin_near *found = calloc((size_t)MANY * K, sizeof *found), *exact = calloc((size_t)MANY * K, sizeof *exact);
