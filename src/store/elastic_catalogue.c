@@ -55,7 +55,7 @@ void kin_remote_read_known(kin_candidate *c, const json_t *source) {
   c->item = number_of(source, "item");
   c->same = (uint64_t)number_of(source, "size") == c->size && number_of(source, "mtime_ns") == c->mtime_ns;
   c->indexed = true;
-  c->described = json_is_true(json_object_get(source, "described"));
+  c->described = json_is_true(json_object_get(source, "exif_read"));
   c->sidecar_mtime_ns = number_of(source, "sidecar_mtime_ns");
   c->sidecar_size = json_object_get(source, "sidecar_size") ? number_of(source, "sidecar_size") : -1;
   for (size_t i = 0; hex && strlen(hex) == 64 && i < 32; i++) {
@@ -75,7 +75,7 @@ static const char *find_error(const json_t *docs) {
 
 kin_status kin_remote_get_known(kin_update *u, json_t *names, json_t **out, kin_error *err) {
   static const char call[] =
-      "_mget?_source_includes=item,size,mtime_ns,sha256,described,sidecar_size,sidecar_mtime_ns,meta";
+      "_mget?_source_includes=item,size,mtime_ns,sha256,exif_read,sidecar_size,sidecar_mtime_ns,meta";
   kin_status status = KIN_OK;
   const char *reason = "";
   *out = NULL;
@@ -405,6 +405,13 @@ static kin_status leave(kin_update *u, const kin_candidate *c, bool *left, kin_e
 
 /* ---------------------------------------------------------------------- captions */
 
+/* Null where the file doesn't tell: what was there before goes. */
+static bool set_exif(json_t *fields, const kin_exif *exif) {
+  json_t *date = *exif->date ? json_string(exif->date) : json_null();
+  json_t *camera = *exif->camera ? json_string(exif->camera) : json_null();
+  return json_object_set_new(fields, "exif", json_pack("{so so}", "date", date, "camera", camera)) == 0;
+}
+
 static kin_status write_captions(kin_update *u, const kin_candidate *c, const kin_caption_news *news, kin_error *err) {
   kin_elastic_open_item *open = kin_remote_item(u, c);
   bool ok = open != NULL;
@@ -414,7 +421,8 @@ static kin_status write_captions(kin_update *u, const kin_candidate *c, const ki
          json_object_set_new(open->fields, "sidecar_mtime_ns", json_integer(news->sidecar_mtime_ns)) == 0;
   if (ok && news->has_embedded)
     ok = kin_remote_set_caption_field(u->store, open->fields, "caption_embedded", news->embedded) &&
-         json_object_set_new(open->fields, "described", json_true()) == 0;
+         json_object_set_new(open->fields, "exif_read", json_boolean(news->has_exif)) == 0;
+  if (ok && news->has_exif) ok = set_exif(open->fields, &news->exif);
   if (!ok) return no_memory(u, err);
   /* Nothing more comes for a file that is unchanged. */
   return open->vector ? KIN_OK : kin_remote_close_item(u, c->item, err);

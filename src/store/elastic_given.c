@@ -126,6 +126,17 @@ typedef struct walk {
   void *user;
 } walk;
 
+/* As given, else as the file tells it. */
+static const char *date_of(const json_t *source) {
+  const json_t *meta = json_object_get(source, "meta");
+  for (size_t i = 0; i < json_array_size(meta); i++) {
+    const json_t *entry = json_array_get(meta, i);
+    const char *key = json_string_value(json_object_get(entry, "key"));
+    if (key && strcmp(key, "date") == 0) return json_string_value(json_object_get(entry, "text"));
+  }
+  return json_string_value(json_object_get(json_object_get(source, "exif"), "date"));
+}
+
 static kin_status visit_one(void *user, const json_t *hit, kin_error *err) {
   const walk *w = user;
   const json_t *source = json_object_get(hit, "_source");
@@ -138,6 +149,7 @@ static kin_status visit_one(void *user, const json_t *hit, kin_error *err) {
                            .vector = w->vector,
                            .path = path,
                            .mtime_ns = json_integer_value(json_object_get(source, "mtime_ns")),
+                           .date = date_of(source),
                            .width = (uint32_t)json_integer_value(json_object_get(source, "width")),
                            .height = (uint32_t)json_integer_value(json_object_get(source, "height")),
                            .line = (uint64_t)json_integer_value(json_object_get(source, "line")),
@@ -174,8 +186,8 @@ kin_status kin_remote_visit(kin_store *store, bool (*visit)(void *user, const ki
   kin_status status = w.vector ? kin_remote_open_moment(store, &moment, err) : no_memory(store, err);
   if (status == KIN_OK)
     status = kin_remote_each(store, json_pack("{s{}}", "match_all"),
-                             json_pack("[sssssssss]", "item", "path", "path_hex", "mtime_ns", "width", "height", "line",
-                                       "offset", "passage"),
+                             json_pack("[sssssssssss]", "item", "path", "path_hex", "mtime_ns", "width", "height",
+                                       "line", "offset", "passage", "meta", "exif.date"),
                              true, moment, visit_one, &w, err);
   kin_remote_close_moment(store, moment);
   kin_free_aligned(w.vector);

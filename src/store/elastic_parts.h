@@ -54,6 +54,7 @@ struct kin_remote {
   kin_collection collection; /* as of the mapping; id 0: there is no index */
   char *index;               /* behind the address's name, which may be an alias of it */
   bool foreign;              /* others made it */
+  bool knows_exif;           /* its mapping has what EXIF tells */
   const char *words;         /* texts' analyser, "nori" or "cjk"; NULL: they are indexed as this library's own tokens */
   const char *target;        /* an index to write to in its place; NULL: none */
   size_t candidates;

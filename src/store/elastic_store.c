@@ -11,6 +11,7 @@
  * ends with a refresh anyway. */
 #define REFRESH_INTERVAL "30s"
 #define FORMAT 1
+#define MOST_COMPARED 8191 /* characters of metadata: Lucene takes no longer keys */
 
 static kin_status no_memory(const kin_store *store, kin_error *err) {
   return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
@@ -127,6 +128,7 @@ kin_status kin_remote_refresh(kin_store *store, kin_error *err) {
       status = read_foreign(store, mapping, err);
     else
       status = read_meta(store, json_object_get(json_object_get(mapping, "_meta"), META), err);
+    r->knows_exif = json_object_get(json_object_get(mapping, "properties"), "exif") != NULL;
   }
   json_decref(answer);
   return status;
@@ -222,6 +224,10 @@ static bool set_type(json_t *properties, const char *names, const char *type, co
   return ok;
 }
 
+static json_t *exif_mapping(void) {
+  return json_pack("{s{s{ss} s{ss}}}", "properties", "date", "type", "keyword", "camera", "type", "keyword");
+}
+
 static json_t *properties_of(const kin_collection *c, const char *words) {
   json_t *p = json_object();
   const char *analyzer = words ? words : "whitespace";
@@ -233,8 +239,10 @@ static json_t *properties_of(const kin_collection *c, const char *words) {
       set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", analyzer, true) &&
       set_type(p, words ? "passage\0" : "passage_words\0", "text", analyzer, true) &&
       json_object_set_new(p, "meta",
-                          json_pack("{ss s{s{ss} s{ss} s{ss}}}", "type", "nested", "properties", "key", "type",
-                                    "keyword", "text", "type", "keyword", "number", "type", "double")) == 0 &&
+                          json_pack("{ss s{s{ss} s{ss si} s{ss}}}", "type", "nested", "properties", "key", "type",
+                                    "keyword", "text", "type", "keyword", "ignore_above", MOST_COMPARED, "number",
+                                    "type", "double")) == 0 &&
+      json_object_set_new(p, "exif", exif_mapping()) == 0 &&
       json_object_set_new(p, "vector",
                           json_pack("{ss sI sb ss s{ss}}", "type", "dense_vector", "dims", (json_int_t)c->dim, "index",
                                     true, "similarity", "cosine", "index_options", "type", "int8_hnsw")) == 0;
@@ -305,6 +313,22 @@ static kin_status create_first(kin_store *store, const kin_store_encoder *e, kin
   return status == KIN_OK ? kin_remote_refresh(store, err) : status;
 }
 
+/* An index made before EXIF was read gets its fields, and the values as its files are indexed again. */
+static kin_status add_exif(kin_store *store, kin_error *err) {
+  struct kin_remote *r = store->remote;
+  json_t *answer = NULL, *body = json_pack("{s{so}}", "properties", "exif", exif_mapping());
+  char *call = body ? kin_format("%s/_mapping", r->index) : NULL;
+  if (!call) {
+    json_decref(body);
+    return no_memory(store, err);
+  }
+  kin_status status = kin_elastic_call(r->client, "PUT", call, body, false, &answer, err);
+  json_decref(answer);
+  free(call);
+  r->knows_exif = status == KIN_OK;
+  return status;
+}
+
 kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder *e, kin_error *err) {
   struct kin_remote *r = store->remote;
   kin_status status = kin_remote_refresh(store, err);
@@ -313,6 +337,7 @@ kin_status kin_remote_open_collection(kin_store *store, const kin_store_encoder 
     status = kin_fail(err, KIN_ERR_MISMATCH,
                       "%s: the index holds vectors of %s (id %.12s), not of %s; give another model another index",
                       store->path, r->collection.model_path, r->collection.model_id, e->model_path);
+  if (status == KIN_OK && !r->knows_exif) status = add_exif(store, err);
   return status == KIN_OK ? kin_store_refresh(store, err) : status;
 }
 

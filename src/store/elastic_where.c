@@ -144,7 +144,7 @@ static json_t *compare_field(const kin_filter *f) {
 }
 
 /* Texts are compared with a value as a text, numbers with what it is as a number. */
-static json_t *compare_meta(const kin_filter *f) {
+static json_t *compare_given(const kin_filter *f) {
   json_t *key = json_pack("{s{ss}}", "term", "meta.key", f->key), *either = json_array();
   size_t texts = 0;
   for (size_t i = 0; i < f->n_values; i++) texts += f->values[i].type == KIN_VALUE_TEXT;
@@ -159,8 +159,24 @@ static json_t *compare_meta(const kin_filter *f) {
                       ? json_pack("{s{so}}", "bool", "filter", key)
                       : json_pack("{s{so sO si}}", "bool", "filter", key, "should", either, "minimum_should_match", 1);
   json_decref(either);
-  json_t *nested = json_pack("{s{ss so}}", "nested", "path", "meta", "query", among);
-  return f->op == KIN_FILTER_IS_NULL ? json_pack("{s{so}}", "bool", "must_not", nested) : nested;
+  return json_pack("{s{ss so}}", "nested", "path", "meta", "query", among);
+}
+
+static json_t *exists(const char *field) {
+  return json_pack("{s{ss}}", "exists", "field", field);
+}
+
+/* What the user gave stands in for what the file tells. */
+static json_t *compare_meta(const kin_filter *f) {
+  const char *told = strcmp(f->key, "date") == 0 ? "exif.date" : strcmp(f->key, "camera") == 0 ? "exif.camera" : NULL;
+  if (f->op == KIN_FILTER_IS_NULL)
+    return json_pack("{s{s[oo*]}}", "bool", "must_not", compare_given(f), told ? exists(told) : NULL);
+  bool texts = false;
+  for (size_t i = 0; i < f->n_values; i++) texts = texts || f->values[i].type == KIN_VALUE_TEXT;
+  if (!told || !texts) return compare_given(f);
+  const kin_filter given = {.field = KIN_FIELD_META, .op = KIN_FILTER_IS_NULL, .key = f->key};
+  return json_pack("{s{s[o{s{so so}}] si}}", "bool", "should", compare_given(f), "bool", "filter", compare(f, told, 0),
+                   "must_not", compare_given(&given), "minimum_should_match", 1);
 }
 
 /* ------------------------------------------------------------------------- trees */

@@ -1,5 +1,6 @@
 """Stores that are indices of a real Elasticsearch node: the searches that every kind of store must answer, and what is
 particular to this one. Skipped where there is no Java, or Maven can't fetch the node."""
+import csv
 import json
 import os
 import pathlib
@@ -178,7 +179,44 @@ class Korean(ElasticTest):
         self.assertIn("눈이 온 산", [json.loads(line).get("captions", {}).get("given") for line in exported.splitlines()])
 
 
+@unittest.skipIf(SANITIZED, "takes long")
+class Metadata(test_search.Metadata):
+    def run_kindred(self, *args, **options):
+        return super().run_kindred(*args, "--store", store_of(f"metadata_{self.id().rsplit('.', 1)[-1]}"), **options)
+
+    def assert_found(self, cases):
+        """Texts of more than 8,191 characters are kept, but not compared."""
+        super().assert_found({where: "" if "장소 glob" in where else names for where, names in cases.items()})
+
+
 class Given(ElasticTest):
+    def test_exif_in_an_index_made_before(self):
+        exif = pathlib.Path(os.environ["KINDRED_SOURCE"], "tests/data/exif")
+        for name in ("all", "digitized", "changed", "none"):
+            self.put(f"p/{name}.jpg", (exif / f"{name}.jpg").read_bytes())
+        name = self.store.rsplit("/", 1)[1]
+        mapping = {"exif": {"properties": {"date": {"type": "keyword"}, "camera": {"type": "keyword"}}}}
+        self.index("-m", self.clip, "p")
+        made = server.call("GET", f"{name}/_mapping")[f"{name}-000001"]["mappings"]
+        self.assertEqual({"exif": made["properties"].pop("exif")}, mapping)
+        documents = [hit["_source"] for hit in server.call("GET", f"{name}/_search")["hits"]["hits"]]
+        server.call("DELETE", f"{name}-000001")
+        server.call("PUT", f"{name}-000001", {"mappings": made, "aliases": {name: {}}})
+        for document in documents:
+            del document["exif"], document["exif_read"]
+            server.call("PUT", f"{name}/_doc/{document['item']:016x}?refresh=true", document | {"described": True})
+        self.assertEqual(len(self.found("x", "-w", "meta.date is null")), 4)
+        self.assertEqual(self.counts("p"), [0, 4, 0, 0])
+        self.assertEqual(self.found("x", "-w", "meta.date >= '2024'"), ["changed.jpg"])
+        self.assertEqual(self.found("x", "-w", "meta.date is null"), ["none.jpg"])
+        # Analyses know the dates, too: as given, else as the photos tell them.
+        self.put("m.csv", "path,date\np/none.jpg,2000-01-01\np/changed.jpg,2001-01-01\n")
+        self.index("p", "--metadata", "m.csv")
+        self.run_kindred("anomalies", "recent", "--store", self.store, "--window", "12h", "--csv", "o.csv")
+        with open(self.folder / "o.csv", newline="") as rows:
+            order = [pathlib.Path(row["name"]).stem for row in csv.DictReader(rows)]
+        self.assertEqual(order, ["none", "changed", "digitized", "all"])
+
     def test_captions_and_metadata(self):
         bert = make_bert(self.folder / "bert")
         self.put("n/a.txt", "The cat . The dog .\n\n" * 12)
