@@ -1,23 +1,30 @@
 #!/usr/bin/env python3
-"""Analyses beside scikit-learn's on the same vectors and threads: seconds, minimum / median / maximum, and what each
-found.
+"""Analyses beside scikit-learn's on the same vectors and threads: seconds, minimum / median / maximum, how many times
+ours, and what each found.
 
-  bench/analyse.py [--build build] [--threads 2] [--runs 3] [--scale 1] [ROW...]
+  python3 bench/analyse.py                                        # every row
+  python3 bench/analyse.py kmeans lof hdbscan umap logistic       # those that have a speed to reach
+  python3 bench/analyse.py --scale 0.1 --patience 0.1 hdbscan     # on a tenth of the vectors; impatient
 
 A row is a function with @row: it yields the calls to compare, ours first, and they take turns. Ours are timed through
-bench-analyse, a program on the library; peers are optional. --scale 0.1 runs on a tenth of the vectors. Needs numpy;
-scikit-learn, umap-learn (and threadpoolctl) for the peers."""
+bench-analyse, a program on the library; peers are optional, and each call has a process of its own. A peer that takes
+more than --patience times our median (and LEAST_SECONDS) is stopped and not tried again; its line then tells what it
+was given, "> 10.0x". Needs numpy; scikit-learn, umap-learn (and threadpoolctl) for the peers."""
 import argparse
+import multiprocessing
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
+import traceback
 
 import numpy as np
 
 ROWS = {}
+LEAST_SECONDS = 5  # what every peer is given
 
 
 def row(function):
@@ -25,9 +32,14 @@ def row(function):
     return function
 
 
+class Stopped(Exception):
+    """A peer took longer than it was given."""
+
+
 class Bench:
-    def __init__(self, options):
-        self.options, self.folder = options, pathlib.Path(tempfile.mkdtemp(prefix="kindred-bench-"))
+    def __init__(self, options, folder):
+        self.options, self.folder = options, pathlib.Path(folder)
+        self.given = float("inf")  # seconds that a peer may take
 
     def count(self, n):
         return max(1000, int(n * self.options.scale))
@@ -54,13 +66,41 @@ class Bench:
                              text=True).stdout.split(maxsplit=1)
         return float(out[0]), out[1].strip()
 
-    def peer(self, call):
-        """Time a call on as many threads; returns its seconds and what it says."""
+    def peer(self, prepare):
+        """Time what `prepare` returns, in a process of its own on as many threads: `prepare` imports and compiles, and
+        returns the call to time and what tells of its result. Returns seconds and what was told, or raises Stopped."""
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            try:
+                self.time_peer(prepare, theirs)
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        theirs.close()
+        try:
+            ours.recv()
+            if not ours.poll(self.given):
+                raise Stopped
+            return ours.recv(), ours.recv()
+        except EOFError:
+            raise SystemExit("a peer failed") from None
+        finally:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+    def time_peer(self, prepare, pipe):
+        """Send that the call begins, then its seconds, then what it found."""
         from threadpoolctl import threadpool_limits
+        call, tell = prepare()
         with threadpool_limits(self.options.threads):
+            pipe.send("begins")
             start = time.perf_counter()
-            said = call()
-            return time.perf_counter() - start, said
+            result = call()
+            pipe.send(time.perf_counter() - start)
+        pipe.send(tell(result))
 
 
 @row
@@ -71,8 +111,8 @@ def neighbours(bench):
 
     def sklearn():
         from sklearn.neighbors import NearestNeighbors
-        distances, _ = NearestNeighbors(n_neighbors=15, algorithm="brute").fit(x).kneighbors()
-        return f"mean distance {distances.mean():.6f}"
+        model = NearestNeighbors(n_neighbors=15, algorithm="brute").fit(x)
+        return model.kneighbors, lambda found: f"mean distance {found[0].mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -85,8 +125,8 @@ def kmeans(bench):
 
     def sklearn():
         from sklearn.cluster import KMeans
-        model = KMeans(100, n_init=1, random_state=0).fit(x)
-        return f"inertia {model.inertia_:.6g}, {model.n_iter_} iterations"
+        model = KMeans(100, n_init=1, random_state=0)
+        return lambda: model.fit(x), lambda m: f"inertia {m.inertia_:.6g}, {m.n_iter_} iterations"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -99,8 +139,8 @@ def minibatch(bench):
 
     def sklearn():
         from sklearn.cluster import MiniBatchKMeans
-        model = MiniBatchKMeans(100, n_init=1, random_state=0).fit(x)
-        return f"inertia {model.inertia_:.6g}, {model.n_steps_} steps"
+        model = MiniBatchKMeans(100, n_init=1, random_state=0)
+        return lambda: model.fit(x), lambda m: f"inertia {m.inertia_:.6g}, {m.n_steps_} steps"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -113,8 +153,8 @@ def hdbscan(bench):
 
     def sklearn():
         from sklearn.cluster import HDBSCAN
-        labels = HDBSCAN(min_cluster_size=10, n_jobs=bench.options.threads, copy=True).fit_predict(x)
-        return f"{labels.max() + 1} clusters, {(labels < 0).sum()} noise"
+        model = HDBSCAN(min_cluster_size=10, n_jobs=bench.options.threads, copy=True)
+        return lambda: model.fit_predict(x), lambda l: f"{l.max() + 1} clusters, {(l < 0).sum()} noise"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -127,8 +167,8 @@ def lof(bench):
 
     def sklearn():
         from sklearn.neighbors import LocalOutlierFactor
-        model = LocalOutlierFactor(n_neighbors=20, n_jobs=bench.options.threads).fit(x)
-        return f"mean score {-model.negative_outlier_factor_.mean():.6f}"
+        model = LocalOutlierFactor(n_neighbors=20, n_jobs=bench.options.threads)
+        return lambda: model.fit(x), lambda m: f"mean score {-m.negative_outlier_factor_.mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -142,7 +182,7 @@ def mahalanobis(bench):
     def sklearn():
         from sklearn.covariance import LedoitWolf
         values = x.astype(np.float64)
-        return f"mean score {np.sqrt(LedoitWolf().fit(values).mahalanobis(values)).mean():.6f}"
+        return lambda: LedoitWolf().fit(values).mahalanobis(values), lambda d: f"mean score {np.sqrt(d).mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -153,17 +193,16 @@ def sample(bench):
     path, x = bench.vectors(n)
     yield f"{picks} representative picks of {n} x 512", "kindred", lambda: bench.ours("sample", path, picks)
 
-    def numpy():
-        """Farthest-first traversal, pick by pick."""
+    def farthest_first():
         squares = np.einsum("ij,ij->i", x, x)
         to = lambda point: squares - 2 * (x @ point) + point @ point
         pick, nearest = to(x.mean(0)).argmin(), np.full(n, np.inf, np.float32)
         for _ in range(picks):
             np.minimum(nearest, to(x[pick]), out=nearest)
             pick = nearest.argmax()
-        return f"furthest {np.sqrt(nearest.max()):.4f}"
+        return np.sqrt(nearest.max())
 
-    yield "", "numpy", lambda: bench.peer(numpy)
+    yield "", "numpy", lambda: bench.peer(lambda: (farthest_first, lambda left: f"furthest {left:.4f}"))
 
 
 @row
@@ -174,8 +213,8 @@ def uniqueness(bench):
 
     def sklearn():
         from sklearn.neighbors import NearestNeighbors
-        distances, _ = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(x).kneighbors()
-        return f"mean score {distances.mean():.6f}"
+        model = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(x)
+        return model.kneighbors, lambda found: f"mean score {found[0].mean():.6f}"
 
     yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
@@ -187,15 +226,18 @@ def logistic(bench):
     path, x = bench.vectors(n, groups=classes, spread=4.0, unit=True)
     yield f"logistic regression of {n} x 512 in {classes} classes", "kindred", lambda: bench.ours("logistic", path, classes)
 
-    def timed():
+    def sklearn():
         from sklearn.linear_model import LogisticRegression
         labels = np.arange(n) % classes
-        seconds, model = bench.peer(lambda: LogisticRegression(max_iter=5000).fit(x, labels))
-        p = model.predict_proba(x.astype(np.float64))[np.arange(n), labels]
-        objective = (model.coef_.astype(np.float64) ** 2).sum() / 2 - np.log(p).sum()
-        return seconds, f"objective {objective:.3f}, {model.n_iter_[0]} iterations"
 
-    yield "", "scikit-learn", timed
+        def tell(model):
+            p = model.predict_proba(x.astype(np.float64))[np.arange(n), labels]
+            objective = (model.coef_.astype(np.float64) ** 2).sum() / 2 - np.log(p).sum()
+            return f"objective {objective:.3f}, {model.n_iter_[0]} iterations"
+
+        return lambda: LogisticRegression(max_iter=5000).fit(x, labels), tell
+
+    yield "", "scikit-learn", lambda: bench.peer(sklearn)
 
 
 @row
@@ -208,44 +250,53 @@ def umap(bench):
         import numba
         import umap as peer
         numba.set_num_threads(bench.options.threads)
-        places = peer.UMAP(n_jobs=bench.options.threads).fit_transform(x)
-        return f"{np.ptp(places[:, 0]):.0f} wide"
+        peer.UMAP(n_epochs=2).fit_transform(x[:5000, :8])  # compiles, which numba does once a process
+        model = peer.UMAP(n_jobs=bench.options.threads)
+        return lambda: model.fit_transform(x), lambda places: f"{np.ptp(places[:, 0]):.0f} wide"
 
-    def warm():
-        """Compile first: numba does it once a process."""
-        import umap as peer
-        peer.UMAP(n_epochs=2).fit_transform(x[:5000, :8])
+    yield "", "umap-learn", lambda: bench.peer(umap_learn)
 
-    def timed():
-        warm()
-        return bench.peer(umap_learn)
 
-    yield "", "umap-learn", timed
+def run_row(bench, options, calls):
+    """Run the calls by turns and print a line for each."""
+    times, said, stopped = {who: [] for _, who, _ in calls}, {}, {}
+    first = times[calls[0][1]]
+    for _ in range(options.runs):
+        for _, who, call in calls:
+            if who in stopped:
+                continue
+            if first:
+                bench.given = max(LEAST_SECONDS, options.patience * statistics.median(first))
+            try:
+                seconds, said[who] = call()
+                times[who].append(seconds)
+            except Stopped:
+                stopped[who] = bench.given
+    print(calls[0][0])
+    for _, who, _ in calls:
+        ours = statistics.median(first)
+        if who in stopped:
+            print(f"  {who:14} {'':29} s > {stopped[who] / ours:5.1f}x  stopped after {stopped[who]:.2f} s", flush=True)
+        else:
+            t = times[who]
+            print(f"  {who:14} {min(t):9.2f} {statistics.median(t):9.2f} {max(t):9.2f} s"
+                  f"  {statistics.median(t) / ours:6.2f}x  {said[who]}", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--build", default="build")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1)
+    parser.add_argument("--patience", type=float, default=10, help="how many times our seconds a peer may take (10)")
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args()
-    bench = Bench(options)
-    for name in options.rows or ROWS:
-        calls = [call for call in ROWS[name](bench) if call[1] == "kindred" or not options.no_peers]
-        times, said = {c[1]: [] for c in calls}, {}
-        for _ in range(options.runs):
-            for _, who, call in calls:
-                seconds, said[who] = call()
-                times[who].append(seconds)
-        print(calls[0][0])
-        first = statistics.median(times[calls[0][1]])
-        for _, who, _ in calls:
-            t = times[who]
-            print(f"  {who:14} {min(t):9.2f} {statistics.median(t):9.2f} {max(t):9.2f} s"
-                  f"  {statistics.median(t) / first:6.2f}x  {said[who]}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
+        bench = Bench(options, folder)
+        for name in options.rows or ROWS:
+            run_row(bench, options, [c for c in ROWS[name](bench) if c[1] == "kindred" or not options.no_peers])
 
 
 if __name__ == "__main__":
