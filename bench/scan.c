@@ -7,7 +7,8 @@
  * float32. Then, a line each on stdin: search ROWS QUERIES K REPEAT CODES OUT searches the first ROWS rows for the
  * first QUERIES queries REPEAT times, by their codes in int8 (1) or bfloat16 (2), or by the vectors alone (0); writes
  * the rows found, int64 [QUERIES][K], to OUT ("-": nowhere); prints the seconds of one as JSON. optimize FACTORY makes
- * an approximate index of all rows, and prints its seconds and bytes; ann PROBES EF searches by it from then on. */
+ * an approximate index of all rows, and prints its seconds, bytes and effort; ann PROBES EF searches by it from then
+ * on. */
 #include "index/scan.h"
 
 #include "index/ann.h"
@@ -129,7 +130,9 @@ static void optimize(kin_context *context, const char *path, const kin_vectors_k
   if (kin_index_optimize(index, &(kin_index_build){.factory = factory}, &err) != KIN_OK ||
       kin_ann_read_head(path, key, &head, &err) != KIN_OK)
     fail(&err);
-  printf("{\"seconds\": %.3f, \"bytes\": %llu}\n", now() - start, (unsigned long long)head.bytes);
+  printf("{\"seconds\": %.3f, \"bytes\": %llu, \"probes\": %u, \"ef\": %u, \"candidates\": %u, \"recall\": %.4f}\n",
+         now() - start, (unsigned long long)head.bytes, head.effort.probes, head.effort.ef, head.effort.candidates,
+         (double)head.effort.recall);
   fflush(stdout);
   kin_index_close(index);
 }

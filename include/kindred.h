@@ -394,6 +394,8 @@ typedef struct kin_collection_info {
   bool text;                       /* can be asked with a text: true where it isn't known yet */
   char ann[128];                   /* its approximate index, by the factory string; "": none */
   uint64_t ann_vectors, ann_bytes; /* rows that it is of, holes among them counted (later ones are scanned); its file */
+  size_t ann_probes, ann_ef;       /* how far searches look in it unless told otherwise: one of them, or neither */
+  double ann_recall;               /* of the nearest ten of a sample of its vectors, so searched for; 0: not measured */
 } kin_collection_info;
 
 typedef struct kin_collections kin_collections;
@@ -432,19 +434,35 @@ KIN_API kin_status kin_store_check_text_model(kin_store *store, const kin_model 
 /* Zero members take the default. */
 typedef struct kin_optimize_options {
   /* Which approximate index to make: a factory string of FAISS, "HNSW32", "IVF1024,Flat", "IVF4096,PQ64", ...; "Flat"
-   * or "off": none, and what there is goes; NULL or "auto": HNSW32 from 200,000 vectors on. */
+   * or "off": none, and what there is goes; NULL or "auto": from 200,000 vectors on HNSW32, or "IVF...,SQ8" where that
+   * finds too few, or none where this does, too. */
   const char *ann;
-  /* "training", then "adding", `done` of `total` steps; false: stop, KIN_ERR_CANCELLED. */
+  /* "training", "adding", then "measuring", `done` of `total` steps; false: stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total);
   void *user;
 } kin_optimize_options;
+
+/* An index that was made and measured: 400 of its vectors were searched for as if they weren't in it. */
+typedef struct kin_optimize_trial {
+  char ann[128]; /* its factory string */
+  size_t probes,
+      ef;        /* the least effort, one of them or neither, that found 0.97 of their nearest ten; or the largest */
+  double recall; /* what it found; 0: there are too few vectors to measure by */
+  bool kept;     /* false: "auto" went on, as no effort that is worth it found enough */
+} kin_optimize_trial;
+
+typedef struct kin_optimized {
+  kin_optimize_trial trials[2]; /* of "auto" perhaps several, the last of which may be kept */
+  size_t n;
+} kin_optimized;
 
 /* Make an approximate index of the chosen collection's vectors and keep it in a file beside them, in place of the one
  * before, which stays until all is done. Vectors that come later are found without it, and those that go aren't found
  * any more: make it again when there are many. The store must be open for writing. KIN_ERR_UNSUPPORTED: this build has
  * no FAISS; KIN_ERR_ARGUMENT: a factory string that FAISS can't read, or too few vectors for it; KIN_ERR_MISMATCH: no
- * collection is chosen. `options` may be NULL. */
-KIN_API kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_error *err);
+ * collection is chosen. `options` and `out` may be NULL. */
+KIN_API kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_optimized *out,
+                                      kin_error *err);
 
 /* Take collection `id` out, with its vector file and the items that no other collection has. The store must be
  * open for writing. KIN_ERR_NOT_FOUND. */
@@ -592,9 +610,9 @@ typedef struct kin_query {
   double vector_weight; /* 0 to 1, with KIN_FUSION_WEIGHTED */
   size_t dim;           /* floats of the examples' vectors; of no account if all are items */
   kin_strategy strategy;
-  /* NULL or "off": exactly. "auto": by the collection's approximate index, if there is one (kin_store_optimize); a factory
-   * string: by this one, which must be there. Some hits may be missed then, for others; scores stay the cosines.
-   * Elasticsearch has its own index: NULL and "auto" are all that it takes, KIN_ERR_UNSUPPORTED for others. */
+  /* NULL or "off": exactly. "auto": by the collection's approximate index, if there is one (kin_store_optimize); a
+   * factory string: by this one, which must be there. Some hits may be missed then, for others; scores stay the
+   * cosines. Elasticsearch has its own index: NULL and "auto" are all that it takes, KIN_ERR_UNSUPPORTED for others. */
   const char *ann;
   size_t ann_probes, ann_ef; /* lists that an IVF index looks into, candidates that HNSW keeps; default: by the index */
   size_t k, offset;          /* hits wanted, and those before them to skip */

@@ -75,17 +75,16 @@ static void list_efforts(const char *factory, recall_curve *out) {
   out->n = 0;
   out->probes = ivf != NULL;
   if (ivf)
-    for (size_t probes = 1; probes <= lists && out->n < RECALL_MOST_POINTS; probes *= 2)
+    for (size_t probes = 1; probes <= lists && out->n + 1 < RECALL_MOST_POINTS; probes *= 2)
       out->points[out->n++].effort = probes;
   else if (strstr(factory, "HNSW"))
     for (size_t ef = 16; ef <= 1024; ef *= 2) out->points[out->n++].effort = ef;
-  else
-    out->points[out->n++].effort = 0;
+  out->points[out->n++].effort = 0;
 }
 
 static kin_status build(const recall_bench *b, kin_index *index, recall_curve *out, kin_error *err) {
   cli_stages stages = {.quiet = b->common.quiet};
-  kin_index_build how = {out->factory, cli_stages_update, &stages};
+  kin_index_build how = {.factory = out->factory, .on_progress = cli_stages_update, .user = &stages};
   double start = cli_now();
   kin_status status = kin_index_optimize(index, &how, err);
   out->build_seconds = cli_now() - start;

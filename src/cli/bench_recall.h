@@ -6,7 +6,7 @@
 #include "cli/output.h"
 #include "index/index.h"
 
-enum { RECALL_DEPTHS = 3, RECALL_MOST_POINTS = 12, RECALL_MOST_ROUNDS = 100 };
+enum { RECALL_DEPTHS = 3, RECALL_MOST_POINTS = 13, RECALL_MOST_ROUNDS = 100 };
 
 typedef struct recall_answer {
   kin_match *matches; /* [queries][k] */
@@ -15,7 +15,7 @@ typedef struct recall_answer {
 
 /* An index at one effort. */
 typedef struct recall_point {
-  size_t effort;                  /* ef or probes; 0: there is no choice */
+  size_t effort;                  /* ef or probes; 0: the default, which is the last point */
   double recall[RECALL_DEPTHS];   /* at 1, 10, 100 */
   double one_thread, all_threads; /* queries a second */
 } recall_point;

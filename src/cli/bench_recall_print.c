@@ -31,7 +31,7 @@ void recall_print(const recall_bench *b, size_t number) {
     else if (p->effort)
       snprintf(label, sizeof label, "  %s %zu", c->probes ? "probes" : "ef", p->effort);
     else
-      snprintf(label, sizeof label, " ");
+      snprintf(label, sizeof label, "  default");
     printf("%-24s%10.4f%8.4f%8.4f%16.1f%14.1f\n", label, p->recall[0], p->recall[1], p->recall[2], p->one_thread,
            p->all_threads);
   }
@@ -76,11 +76,12 @@ int recall_draw(const recall_bench *b, cli_output *to) {
   if (lines && values) {
     for (size_t i = 0; i < b->n_curves; i++) {
       double *x = values + 2 * i * RECALL_MOST_POINTS, *y = x + RECALL_MOST_POINTS;
-      for (size_t j = 0; j < b->curves[i].n; j++) {
+      size_t n = b->curves[i].n > 1 ? b->curves[i].n - 1 : 1; /* without the default */
+      for (size_t j = 0; j < n; j++) {
         x[j] = b->curves[i].points[j].recall[1];
         y[j] = b->curves[i].points[j].all_threads;
       }
-      lines[i] = (cli_plot_line){name_of(&b->curves[i]), x, y, b->curves[i].n};
+      lines[i] = (cli_plot_line){name_of(&b->curves[i]), x, y, n};
     }
     snprintf(title, sizeof title, "%s vectors of %zu floats, k = %zu", cli_group_digits(b->data.count, count),
              b->data.dim, b->k);

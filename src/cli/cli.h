@@ -139,6 +139,9 @@ void cli_session_close(cli_session *session);
 /* The collection that `name` means: its number, its model's directory or name, or the first digits of the model's id;
  * NULL: none. */
 const kin_collection_info *cli_find_collection(const kin_collections *all, const char *name);
+/* What an approximate index finds of the nearest ten, and how: in words, into and as `out`; as members of `to`. */
+char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[96]);
+void cli_set_effort(json_t *to, size_t probes, size_t ef, double recall);
 
 /* Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one ends the process. */
 void cli_catch_signals(void);
@@ -187,7 +190,8 @@ void cli_progress_update(cli_progress progress);
 void cli_progress_stop(void);
 /* Take the line away, until it is drawn again, to print on stdout where that is the same terminal. */
 void cli_progress_hide(void);
-/* Work in named stages, a line for each; the signature of kin_index_build.on_progress. False: a signal asked to stop. */
+/* Work in named stages, a line for each; the signature of kin_index_build.on_progress. False: a signal asked to stop.
+ */
 typedef struct cli_stages {
   bool quiet;
   const char *stage; /* NULL at first */

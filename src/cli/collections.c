@@ -26,10 +26,28 @@ static void print_model(const char *label, const char *path, const char *id, kin
   printf(")\n");
 }
 
+char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[96]) {
+  char effort[48] = "";
+  if (probes) snprintf(effort, sizeof effort, " with %zu probe%s", probes, cli_plural(probes));
+  if (ef) snprintf(effort, sizeof effort, " with ef %zu", ef);
+  if (recall > 0)
+    snprintf(out, 96, "finds %.3g of the nearest ten%s", recall, effort);
+  else
+    snprintf(out, 96, "not measured");
+  return out;
+}
+
+void cli_set_effort(json_t *to, size_t probes, size_t ef, double recall) {
+  if (recall > 0) json_object_set_new(to, "recall", json_real(recall));
+  if (probes) json_object_set_new(to, "probes", json_integer((json_int_t)probes));
+  if (ef) json_object_set_new(to, "ef", json_integer((json_int_t)ef));
+}
+
 static void print_index(const kin_collection_info *c) {
-  char vectors[32];
-  printf("    %-12s%s of %s vector%s, %.1f MB\n", "index", c->ann, cli_group_digits(c->ann_vectors, vectors),
-         cli_plural(c->ann_vectors), (double)c->ann_bytes / 1e6);
+  char vectors[32], effort[96];
+  printf("    %-12s%s of %s vector%s, %.1f MB, %s\n", "index", c->ann, cli_group_digits(c->ann_vectors, vectors),
+         cli_plural(c->ann_vectors), (double)c->ann_bytes / 1e6,
+         cli_describe_effort(c->ann_probes, c->ann_ef, c->ann_recall, effort));
 }
 
 static void print_collections(const kin_collections *all) {
@@ -55,10 +73,12 @@ static json_t *describe(const kin_collection_info *c) {
   if (ok && *c->text_model_id)
     ok = kin_json_set_text(out, "text_model", c->text_model_path) &&
          json_object_set_new(out, "text_model_id", json_string(c->text_model_id)) == 0;
-  if (ok && *c->ann)
-    ok = json_object_set_new(out, "ann",
-                             json_pack("{ss sI sI}", "factory", c->ann, "vectors", (json_int_t)c->ann_vectors, "bytes",
-                                       (json_int_t)c->ann_bytes)) == 0;
+  if (ok && *c->ann) {
+    json_t *ann = json_pack("{ss sI sI}", "factory", c->ann, "vectors", (json_int_t)c->ann_vectors, "bytes",
+                            (json_int_t)c->ann_bytes);
+    cli_set_effort(ann, c->ann_probes, c->ann_ef, c->ann_recall);
+    ok = json_object_set_new(out, "ann", ann) == 0;
+  }
   if (ok) return out;
   json_decref(out);
   return NULL;

@@ -41,8 +41,8 @@ typedef struct cli_query_options {
        "WHICH",                                                                                                         \
        "auto: by the approximate index, if one was made (see\n'kindred index optimize'; default); off: exactly;\n"      \
        "HNSW32, ...: by this one"},                                                                                     \
-      {"probes", 0, CLI_COUNT, &(o).probes, "N", "lists of an IVF index to look into"},                                 \
-      {"ef", 0, CLI_COUNT, &(o).ef, "N", "candidates that an HNSW index keeps"},                                        \
+      {"probes", 0, CLI_COUNT, &(o).probes, "N", "lists of an IVF index to look into (default:\nmeasured)"},            \
+      {"ef", 0, CLI_COUNT, &(o).ef, "N", "candidates that an HNSW index keeps (default:\nmeasured)"},                   \
       CLI_FAST_DECODE_OPTION(&(o).fast_decode),                                                                         \
       {"store",    's',    CLI_TEXT,                                                                                    \
        &(o).store, "FILE", "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},                   \

@@ -2,8 +2,11 @@
 #include "index/ann.h"
 
 #include "index/ann_file.h"
+#include "index/ann_measure.h"
 #include "kernel/kernel.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,35 +14,14 @@
 /* Below, the exact scan is as fast (docs/ann.md). */
 #define LEAST_ROWS 200000
 
-/* An index that compares something smaller than the vectors is asked for more matches, which the vectors put in order.
- */
-#define LOSSY_FACTOR 8
-#define LOSSY_MORE 32
 /* Where a filter leaves less than one of so many rows, or so large a part of them is wanted, a scan is no slower. */
 #define LEAST_SHARE 16
 #define MOST_SHARE 16
 
-/* Candidates that an HNSW graph keeps unless told otherwise. */
-#define DEFAULT_EF 128
+/* A graph keeps so many candidates for each match that is wanted, unless told otherwise. */
+#define EF_OF_A_MATCH 2
 
 #define QUERIES_AT_ONCE 32
-
-struct kin_ann {
-  kin_context *context;
-  kin_faiss_rows rows;
-  const kin_faiss_calls *calls;
-  kin_faiss *faiss;
-  kin_links links; /* where has_links */
-  bool has_links;
-  kin_ann_head head;
-  char *path;
-  dev_t device; /* of the file that was read */
-  ino_t inode;
-};
-
-const char *kin_ann_choose(uint64_t rows) {
-  return rows < LEAST_ROWS ? NULL : "HNSW32";
-}
 
 /* ------------------------------------------------------------------- opening */
 
@@ -59,18 +41,34 @@ void kin_ann_close(kin_ann *ann) {
   free(ann);
 }
 
+static kin_ann *new_ann(kin_context *context, const kin_vectors *file) {
+  kin_ann *ann = calloc(1, sizeof *ann);
+  if (!ann) return NULL;
+  ann->context = context;
+  ann->rows = rows_of(context, file);
+  return ann;
+}
+
+/* Once there is an index in it: what kind it is, and where nothing was measured a guess, of lists 4 times the root. */
+static void know_kind(kin_ann *ann) {
+  ann->calls->describe(ann->faiss, &ann->kind);
+  ann->has_links = ann->calls->get_links(ann->faiss, &ann->links);
+  kin_ann_effort *e = &ann->head.effort;
+  if (!e->probes) e->probes = (uint32_t)ceil(4 * sqrt((double)ann->kind.lists));
+  if (!e->ef) e->ef = KIN_ANN_EF;
+  if (!e->candidates) e->candidates = KIN_ANN_CANDIDATES;
+}
+
 kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, kin_ann **out,
                         kin_error *err) {
   struct stat s;
   *out = NULL;
-  kin_ann *ann = calloc(1, sizeof *ann);
+  kin_ann *ann = new_ann(context, file);
   if (ann) ann->path = kin_ann_path(kin_vectors_path(file));
   if (!ann || !ann->path) {
     free(ann);
     return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", kin_vectors_path(file));
   }
-  ann->context = context;
-  ann->rows = rows_of(context, file);
   if (stat(ann->path, &s) == 0) {
     ann->device = s.st_dev;
     ann->inode = s.st_ino;
@@ -80,7 +78,7 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
     kin_ann_close(ann);
     return status;
   }
-  ann->has_links = ann->calls->get_links(ann->faiss, &ann->links);
+  know_kind(ann);
   *out = ann;
   return KIN_OK;
 }
@@ -122,24 +120,88 @@ static kin_status check_rows(kin_context *context, const kin_vectors *file, uint
   return status;
 }
 
+/* The index that "auto" tries in its turn, as FAISS's index_factory reads it. */
+static void name_trial(uint64_t rows, size_t turn, char out[KIN_ANN_FACTORY]) {
+  size_t lists = 16;
+  while (lists * lists < 8 * rows) lists *= 2; /* about four times the root */
+  if (turn == 0)
+    snprintf(out, KIN_ANN_FACTORY, "HNSW32");
+  else
+    snprintf(out, KIN_ANN_FACTORY, "IVF%zu,SQ8", lists);
+}
+
+/* A build at work. */
+typedef struct making {
+  kin_context *context;
+  const kin_vectors *file;
+  const kin_vectors_key *key;
+  uint64_t rows;
+  const kin_index_build *build;
+  const kin_ann_truth *truth;
+  const kin_faiss_calls *calls;
+  kin_ann_sample *sample;
+} making;
+
+/* Make an index and measure it; it is saved if it will do, or must: with `frugal`, only what finds enough will. */
+static kin_status make_one(making *m, bool frugal, kin_ann_trial *trial, kin_error *err) {
+  kin_faiss_build how = {.factory = trial->factory,
+                         .rows = m->rows,
+                         .threads = kin_pool_threads(m->context->pool),
+                         .on_progress = m->build->on_progress,
+                         .user = m->build->user};
+  bool enough = false;
+  kin_ann *ann = new_ann(m->context, m->file);
+  if (!ann) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index");
+  ann->calls = m->calls;
+  ann->head.rows = m->rows;
+  memcpy(ann->head.factory, trial->factory, sizeof trial->factory);
+  kin_status status = m->calls->make(&ann->rows, &how, &ann->faiss, err);
+  if (status == KIN_OK && !m->sample)
+    status = kin_ann_sample_make(m->file, m->rows, m->truth, m->build, &m->sample, err);
+  if (status == KIN_OK) {
+    know_kind(ann);
+    status = kin_ann_measure(ann, m->file, m->sample, m->truth->dead, m->build, frugal, &enough, err);
+  }
+  trial->effort = ann->head.effort;
+  trial->kept = enough || !frugal;
+  if (status == KIN_OK && trial->kept) status = kin_ann_save(m->file, m->key, &ann->head, m->calls, ann->faiss, err);
+  kin_ann_close(ann);
+  return status;
+}
+
+static kin_status make_automatically(making *m, kin_error *err) {
+  kin_ann_trial trial = {0};
+  kin_status status = KIN_OK;
+  for (size_t i = 0; status == KIN_OK && i < KIN_ANN_TRIALS && !trial.kept; i++) {
+    name_trial(m->rows, i, trial.factory);
+    status = make_one(m, true, &trial, err);
+    if (status == KIN_OK && m->build->trials) m->build->trials[i] = trial;
+  }
+  if (status == KIN_OK && !trial.kept) kin_ann_remove(kin_vectors_path(m->file));
+  return status;
+}
+
 kin_status kin_ann_build(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, uint64_t rows,
-                         const kin_index_build *build, kin_error *err) {
+                         const kin_index_build *build, const kin_ann_truth *truth, kin_error *err) {
+  bool automatic = strcmp(build->factory, "auto") == 0;
+  making m = {context, file, key, rows, build, truth, NULL, NULL};
+  kin_ann_trial trial = {0};
   if (strlen(build->factory) >= KIN_ANN_FACTORY)
     return kin_fail(err, KIN_ERR_ARGUMENT, "an index's factory string of more than %d bytes", KIN_ANN_FACTORY - 1);
+  if (automatic && rows < (build->auto_rows ? build->auto_rows : LEAST_ROWS)) {
+    kin_ann_remove(kin_vectors_path(file));
+    return KIN_OK;
+  }
   if (!rows) return kin_fail(err, KIN_ERR_ARGUMENT, "%s: holds no vectors to index", kin_vectors_path(file));
-  kin_faiss_rows source = rows_of(context, file);
-  kin_faiss_build how = {.factory = build->factory,
-                         .rows = rows,
-                         .threads = kin_pool_threads(context->pool),
-                         .on_progress = build->on_progress,
-                         .user = build->user};
-  const kin_faiss_calls *calls;
-  kin_faiss *faiss = NULL;
-  kin_status status = kin_faiss_load(&calls, err);
+  kin_status status = kin_faiss_load(&m.calls, err);
   if (status == KIN_OK) status = check_rows(context, file, rows, err);
-  if (status == KIN_OK) status = calls->make(&source, &how, &faiss, err);
-  if (status == KIN_OK) status = kin_ann_save(file, key, build->factory, rows, calls, faiss, err);
-  if (faiss) calls->free(faiss);
+  if (status == KIN_OK && automatic) status = make_automatically(&m, err);
+  if (status == KIN_OK && !automatic) {
+    memcpy(trial.factory, build->factory, strlen(build->factory));
+    status = make_one(&m, false, &trial, err);
+    if (build->trials) build->trials[0] = trial;
+  }
+  kin_ann_sample_free(m.sample);
   return status;
 }
 
@@ -151,15 +213,23 @@ typedef struct search {
   const kin_vectors *file;
   const uint64_t *dead;
   const kin_index_query *query;
-  size_t depth; /* rows that FAISS is asked for */
-  size_t most;  /* matches that a query can have */
-  size_t block; /* queries of a task */
+  const int64_t *without; /* [queries]; NULL: none */
+  size_t depth;           /* rows that FAISS is asked for */
+  size_t ef;              /* of a graph */
+  size_t most;            /* matches that a query can have */
+  size_t block;           /* queries of a task */
   kin_match *out;
   size_t *n_out;
-  kin_status *statuses; /* of the blocks */
-  kin_error *errors;
-  bool *complete;
+  struct search_part *parts;
 } search;
+
+/* What comes of a block. */
+typedef struct search_part {
+  kin_status status;
+  kin_error err;
+  bool complete; /* each query has as many matches as it can have */
+  uint64_t compared;
+} search_part;
 
 /* The rows of a word of 64 that may be found. */
 static uint64_t wanted_of(const uint64_t *dead, const kin_row_filter *filter, uint64_t rows, uint64_t word) {
@@ -186,7 +256,8 @@ static uint64_t count_wanted(const uint64_t *dead, const kin_row_filter *filter,
 static size_t depth_of(const kin_ann *ann, size_t k, uint64_t wanted) {
   uint64_t rows = ann->head.rows;
   if (wanted < rows / LEAST_SHARE || k > rows / MOST_SHARE) return 0;
-  double depth = ann->calls->is_lossless(ann->faiss) ? (double)k : (double)k * LOSSY_FACTOR + LOSSY_MORE;
+  double depth = (double)k;
+  if (!ann->kind.lossless) depth = ann->head.effort.candidates * fmax(1, depth / KIN_ANN_NEAREST);
   if (wanted < rows) depth = depth * 1.2 * (double)rows / (double)wanted + 16;
   return depth < (double)(rows / 2) ? (size_t)depth : 0;
 }
@@ -195,10 +266,11 @@ static size_t depth_of(const kin_ann *ann, size_t k, uint64_t wanted) {
 static kin_status score(search *s, size_t query, const int64_t *found, kin_match *scored, kin_error *err) {
   const kin_index_query *q = s->query;
   const float *vector = q->vectors + query * s->ann->rows.dim;
+  int64_t without = s->without ? s->without[query] : -1;
   size_t n = 0;
   for (size_t i = 0; i < s->depth && found[i] >= 0; i++) {
     uint64_t row = (uint64_t)found[i];
-    if (row >= s->ann->head.rows || !is_wanted(s, row)) continue;
+    if (row >= s->ann->head.rows || !is_wanted(s, row) || found[i] == without) continue;
     if (!kin_vectors_check(s->file, row)) return kin_vectors_fail_row(s->file, row, err);
     float dot = s->ann->rows.dot(vector, kin_vectors_at(s->file, row), s->ann->rows.dim);
     scored[n++] = (kin_match){kin_vectors_id(s->file, row), row, dot};
@@ -211,29 +283,31 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
 }
 
 /* About the s->depth nearest rows of queries [first, first + n) into found[n][s->depth]. */
-static kin_status find(const search *s, size_t first, size_t n, int64_t *found, kin_error *err) {
+static kin_status find(const search *s, size_t first, size_t n, int64_t *found, uint64_t *compared, kin_error *err) {
   const kin_ann *ann = s->ann;
   const float *vectors = s->query->vectors + first * ann->rows.dim;
   if (!ann->has_links) return ann->calls->search(ann->faiss, vectors, n, s->depth, found, err);
-  size_t ef = s->query->ann->ef ? s->query->ann->ef : DEFAULT_EF;
-  kin_links_room *room = kin_links_room_new(&ann->links, ef > s->depth ? ef : s->depth);
+  kin_links_room *room = kin_links_room_new(&ann->links, s->ef > s->depth ? s->ef : s->depth);
   if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
-  for (size_t i = 0; i < n; i++)
-    kin_links_search(&ann->links, s->file, ann->rows.dot_four, room, vectors + i * ann->rows.dim, s->depth,
-                     found + i * s->depth);
+  for (size_t i = 0; i < n; i++) {
+    kin_links_search(&ann->links, s->file, ann->rows.dot_four, room, vectors + i * ann->rows.dim,
+                     s->without ? s->without[first + i] : -1, s->depth, found + i * s->depth);
+    *compared += kin_links_compared(room);
+  }
   kin_links_room_free(room);
   return KIN_OK;
 }
 
-static kin_status search_block(search *s, size_t first, size_t n, bool *complete, kin_error *err) {
+static kin_status search_block(search *s, size_t first, size_t n, search_part *part) {
+  kin_error *err = &part->err;
   int64_t *found = kin_array(n, s->depth * sizeof *found);
   kin_match *scored = kin_array(s->depth, sizeof *scored);
   kin_status status = KIN_OK;
   if (!found || !scored) status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
-  if (status == KIN_OK) status = find(s, first, n, found, err);
+  if (status == KIN_OK) status = find(s, first, n, found, &part->compared, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++) {
     status = score(s, first + i, found + i * s->depth, scored, err);
-    if (s->n_out[first + i] < s->most) *complete = false;
+    if (s->n_out[first + i] < s->most) part->complete = false;
   }
   free(found);
   free(scored);
@@ -243,48 +317,56 @@ static kin_status search_block(search *s, size_t first, size_t n, bool *complete
 static void search_task(void *arg, size_t task) {
   search *s = arg;
   size_t first = task * s->block, n = s->query->n - first < s->block ? s->query->n - first : s->block;
-  s->complete[task] = true;
-  s->statuses[task] = search_block(s, first, n, &s->complete[task], &s->errors[task]);
+  s->parts[task].complete = true;
+  s->parts[task].status = search_block(s, first, n, &s->parts[task]);
 }
 
-static kin_status run(search *s, bool *complete, kin_error *err) {
+static kin_status run(search *s, uint64_t *compared, bool *complete, kin_error *err) {
   size_t tasks = (s->query->n + s->block - 1) / s->block;
   kin_status status = KIN_OK;
-  s->statuses = kin_array(tasks, sizeof *s->statuses);
-  s->errors = kin_array(tasks, sizeof *s->errors);
-  s->complete = kin_array(tasks, sizeof *s->complete);
-  if (s->statuses && s->errors && s->complete) {
-    kin_parallel_for(s->ann->context->pool, tasks, search_task, s);
-    for (size_t i = 0; status == KIN_OK && i < tasks; i++) {
-      *complete = *complete && s->complete[i];
-      if (s->statuses[i] != KIN_OK) status = kin_fail(err, s->statuses[i], "%s", s->errors[i].message);
-    }
-  } else {
-    status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
+  s->parts = calloc(tasks, sizeof *s->parts);
+  if (!s->parts) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
+  kin_parallel_for(s->ann->context->pool, tasks, search_task, s);
+  for (size_t i = 0; status == KIN_OK && i < tasks; i++) {
+    *compared += s->parts[i].compared;
+    *complete = *complete && s->parts[i].complete;
+    if (s->parts[i].status != KIN_OK) status = kin_fail(err, s->parts[i].status, "%s", s->parts[i].err.message);
   }
-  free(s->statuses);
-  free(s->errors);
-  free(s->complete);
+  free(s->parts);
   return status;
 }
 
-kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, const kin_index_query *query,
-                          kin_match *out, size_t *n_out, bool *complete, kin_error *err) {
+static size_t block_of(const kin_ann *ann, size_t queries) {
+  size_t block = queries / (4 * kin_pool_threads(ann->context->pool));
+  return block < 1 ? 1 : block < QUERIES_AT_ONCE ? block : QUERIES_AT_ONCE;
+}
+
+kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const uint64_t *dead,
+                                  const kin_index_query *query, const int64_t *without, kin_match *out, size_t *n_out,
+                                  uint64_t *compared, bool *complete, kin_error *err) {
   uint64_t wanted = count_wanted(dead, query->filter, ann->head.rows);
-  size_t threads = kin_pool_threads(ann->context->pool), block = query->n / (4 * threads);
+  const kin_ann_effort *usual = &ann->head.effort;
+  size_t probes = query->ann->probes ? query->ann->probes : usual->probes, ef = query->ann->ef;
   search s = {.ann = ann,
               .file = file,
               .dead = dead,
               .query = query,
-              .depth = depth_of(ann, query->k, wanted),
+              .without = without,
+              .depth = depth_of(ann, query->k + (without ? 1 : 0), wanted),
               .most = query->k < wanted ? query->k : (size_t)wanted,
-              .block = block < 1                 ? 1
-                       : block < QUERIES_AT_ONCE ? block
-                                                 : QUERIES_AT_ONCE,
+              .block = block_of(ann, query->n),
               .out = out,
               .n_out = n_out};
   *complete = s.depth > 0;
+  *compared = 0;
   if (!s.depth) return KIN_OK;
-  kin_status status = ann->calls->set_effort(ann->faiss, query->ann->probes, query->ann->ef, err);
-  return status == KIN_OK ? run(&s, complete, err) : status;
+  s.ef = ef ? ef : usual->ef > EF_OF_A_MATCH * query->k ? usual->ef : EF_OF_A_MATCH * query->k;
+  kin_status status = ann->calls->set_effort(ann->faiss, probes, s.ef, err);
+  return status == KIN_OK ? run(&s, compared, complete, err) : status;
+}
+
+kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, const kin_index_query *query,
+                          kin_match *out, size_t *n_out, bool *complete, kin_error *err) {
+  uint64_t compared;
+  return kin_ann_search_without(ann, file, dead, query, NULL, out, n_out, &compared, complete, err);
 }

@@ -14,10 +14,15 @@ typedef struct kin_ann_head {
   char factory[KIN_ANN_FACTORY];
   uint64_t rows;  /* the first ones of the vector file, which the index is of */
   uint64_t bytes; /* of the file */
+  kin_ann_effort effort;
 } kin_ann_head;
 
-/* What "auto" stands for with so many rows; NULL: the exact scan. */
-const char *kin_ann_choose(uint64_t rows);
+/* The exact scan, by which an index is measured. */
+typedef struct kin_ann_truth {
+  kin_status (*search)(void *user, const kin_index_query *query, kin_match *out, size_t *n_out, kin_error *err);
+  void *user;
+  const uint64_t *dead; /* rows that it doesn't find */
+} kin_ann_truth;
 
 /* Read and check the head beside the vector file at `vectors_path`, without the index behind it. KIN_ERR_NOT_FOUND,
  * KIN_ERR_FORMAT (damaged), KIN_ERR_UNSUPPORTED (another version), KIN_ERR_MISMATCH (of other vectors). */
@@ -28,11 +33,11 @@ kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, ki
  * another history of the rows, and those of kin_faiss_load. */
 kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, kin_ann **out,
                         kin_error *err);
-/* Make one of the first `rows` rows of `file`, which must be mapped, and put its file in place of what is there. Errors
- * of kin_faiss_load and of making an index (faiss.h); KIN_ERR_FORMAT: a row is damaged; KIN_ERR_IO. What was there
- * stays until all is done. */
+/* Make one of the first `rows` rows of `file`, which must be mapped, measure it, and put its file in place of what is
+ * there. "auto" makes none where the exact scan is as good: what is there goes then. Errors of kin_faiss_load and of
+ * making an index (faiss.h); KIN_ERR_FORMAT: a row is damaged; KIN_ERR_IO. What was there stays until all is done. */
 kin_status kin_ann_build(kin_context *context, const kin_vectors *file, const kin_vectors_key *key, uint64_t rows,
-                         const kin_index_build *build, kin_error *err);
+                         const kin_index_build *build, const kin_ann_truth *truth, kin_error *err);
 void kin_ann_close(kin_ann *ann);
 void kin_ann_remove(const char *vectors_path);
 /* Whether a file whose name is a vector file's with `ending` behind it is one, or is to become one. */

@@ -28,7 +28,9 @@ typedef struct file_head {
   uint64_t bytes;   /* of what follows the head */
   uint64_t content; /* its checksum */
   char factory[KIN_ANN_FACTORY];
-  uint8_t reserved[40];
+  uint32_t probes, ef, candidates; /* kin_ann_effort; zeros in files of before it was measured */
+  float recall;
+  uint8_t reserved[24];
   uint64_t checksum; /* of the bytes before it */
 } file_head;
 _Static_assert(sizeof(file_head) == 256, "as docs/store-format.md says");
@@ -90,6 +92,13 @@ static kin_status read_head(const char *path, int fd, const kin_vectors_key *key
   return n == (ssize_t)sizeof *h ? check_head(path, h, key, err) : damaged(path, "the file is cut short", err);
 }
 
+static kin_ann_head ann_head(const file_head *h) {
+  kin_ann_head out = {
+      .rows = h->rows, .bytes = sizeof *h + h->bytes, .effort = {h->probes, h->ef, h->candidates, h->recall}};
+  memcpy(out.factory, h->factory, sizeof out.factory);
+  return out;
+}
+
 static int open_file(const char *path, kin_status *status, kin_error *err) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   *status = KIN_OK;
@@ -110,8 +119,7 @@ kin_status kin_ann_read_head(const char *vectors_path, const kin_vectors_key *ke
   if (status == KIN_OK) status = read_head(path, fd, key, &h, err);
   if (fd >= 0) close(fd);
   if (status == KIN_OK) {
-    *out = (kin_ann_head){.rows = h.rows, .bytes = sizeof h + h.bytes};
-    memcpy(out->factory, h.factory, sizeof out->factory);
+    *out = ann_head(&h);
   }
   free(path);
   return status;
@@ -175,8 +183,7 @@ kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vec
   if (status == KIN_OK) status = kin_faiss_load(calls, err); /* before the whole file is read in vain */
   if (status == KIN_OK) status = map_checked(path, file, key, &map, &h, err);
   if (status != KIN_OK) return status;
-  *head = (kin_ann_head){.rows = h.rows, .bytes = map.size};
-  memcpy(head->factory, h.factory, sizeof head->factory);
+  *head = ann_head(&h);
   status = (*calls)->read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
   kin_map_close(&map);
   if (status != KIN_OK || (*calls)->count(*out) == h.rows) return status;
@@ -238,14 +245,21 @@ static kin_status write_file(const char *path, const char *temporary, file_head 
   return status;
 }
 
-kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const char *factory, uint64_t rows,
+kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const kin_ann_head *head,
                         const kin_faiss_calls *calls, kin_faiss *faiss, kin_error *err) {
-  file_head h = {
-      .version = FORMAT_VERSION, .head_bytes = sizeof h, .dim = key->dim, .collection = key->collection, .rows = rows};
+  file_head h = {.version = FORMAT_VERSION,
+                 .head_bytes = sizeof h,
+                 .dim = key->dim,
+                 .collection = key->collection,
+                 .rows = head->rows,
+                 .probes = head->effort.probes,
+                 .ef = head->effort.ef,
+                 .candidates = head->effort.candidates,
+                 .recall = head->effort.recall};
   memcpy(h.magic, file_magic, sizeof file_magic);
   memcpy(h.uuid, key->uuid, sizeof h.uuid);
-  memcpy(h.factory, factory, strlen(factory));
-  kin_status status = digest(file, rows, &h.binding, err);
+  memcpy(h.factory, head->factory, sizeof h.factory);
+  kin_status status = digest(file, head->rows, &h.binding, err);
   if (status != KIN_OK) return status;
   char *path = kin_ann_path(kin_vectors_path(file)), *temporary = temporary_path(kin_vectors_path(file));
   if (path && temporary)

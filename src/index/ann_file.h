@@ -11,8 +11,8 @@ char *kin_ann_path(const char *vectors_path);
 kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vectors_key *key,
                         const kin_faiss_rows *rows, kin_ann_head *head, const kin_faiss_calls **calls, kin_faiss **out,
                         kin_error *err);
-/* Write it beside `file`; `factory` is shorter than KIN_ANN_FACTORY. */
-kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const char *factory, uint64_t rows,
+/* Write it beside `file`, with what `head` says but for its bytes. */
+kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const kin_ann_head *head,
                         const kin_faiss_calls *calls, kin_faiss *faiss, kin_error *err);
 
 #endif

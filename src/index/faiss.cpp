@@ -2,7 +2,6 @@
 #include "index/faiss.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <exception>
 #include <faiss/AutoTune.h>
@@ -426,9 +425,15 @@ uint64_t count(const kin_faiss *faiss) {
   return static_cast<uint64_t>(faiss->index->ntotal);
 }
 
-bool is_lossless(const kin_faiss *faiss) {
+void describe(const kin_faiss *faiss, kin_faiss_kind *out) {
   faiss::Index *index = faiss->index.get();
-  return as_links(index) || dynamic_cast<faiss::IndexFlat *>(index) || dynamic_cast<faiss::IndexIVFFlat *>(index);
+  *out = {};
+  out->lossless =
+      as_links(index) || dynamic_cast<faiss::IndexFlat *>(index) || dynamic_cast<faiss::IndexIVFFlat *>(index);
+  visit(index, [out](faiss::Index *part) {
+    if (auto *ivf = dynamic_cast<faiss::IndexIVF *>(part)) out->lists = ivf->nlist;
+    if (dynamic_cast<faiss::IndexHNSW *>(part)) out->graph = true;
+  });
 }
 
 bool get_links(const kin_faiss *faiss, kin_links *out) {
@@ -444,17 +449,11 @@ bool get_links(const kin_faiss *faiss, kin_links *out) {
   return true;
 }
 
-// For a recall@10 of at least 0.95, also where vectors don't lie in clusters (docs/ann.md).
-size_t default_probes(size_t lists) {
-  return static_cast<size_t>(std::ceil(4 * std::sqrt(static_cast<double>(lists))));
-}
-
 kin_status set_effort(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err) {
   return guard(err, KIN_ERR_ARGUMENT, "the effort of the search", [&] {
     visit(faiss->index.get(), [&](faiss::Index *part) {
-      if (auto *ivf = dynamic_cast<faiss::IndexIVF *>(part))
-        ivf->nprobe = std::min(ivf->nlist, probes ? probes : default_probes(ivf->nlist));
-      if (auto *hnsw = dynamic_cast<faiss::IndexHNSW *>(part)) hnsw->hnsw.efSearch = static_cast<int>(ef ? ef : 128);
+      if (auto *ivf = dynamic_cast<faiss::IndexIVF *>(part)) ivf->nprobe = std::min(ivf->nlist, probes);
+      if (auto *hnsw = dynamic_cast<faiss::IndexHNSW *>(part)) hnsw->hnsw.efSearch = static_cast<int>(ef);
     });
   });
 }
@@ -470,7 +469,7 @@ kin_status search(const kin_faiss *faiss, const float *queries, size_t n, size_t
 } // namespace
 
 const kin_faiss_calls *kin_faiss_module(void) {
-  static const kin_faiss_calls calls = {KIN_FAISS_INTERFACE, make,      write,      read,  release, count,
-                                        is_lossless,         get_links, set_effort, search};
+  static const kin_faiss_calls calls = {KIN_FAISS_INTERFACE, make,       write, read, release, count, describe,
+                                        get_links,           set_effort, search};
   return &calls;
 }

@@ -31,8 +31,14 @@ typedef struct kin_faiss_build {
   void *user;
 } kin_faiss_build;
 
+typedef struct kin_faiss_kind {
+  bool lossless; /* it compares the vectors themselves, not something made smaller */
+  bool graph;    /* there is HNSW in it */
+  size_t lists;  /* of an IVF index; 0: another kind */
+} kin_faiss_kind;
+
 /* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
-#define KIN_FAISS_INTERFACE 2
+#define KIN_FAISS_INTERFACE 3
 typedef struct kin_faiss_calls {
   int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
   /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,
@@ -45,13 +51,12 @@ typedef struct kin_faiss_calls {
   kin_status (*read)(const kin_faiss_rows *rows, const uint8_t *data, size_t size, kin_faiss **out, kin_error *err);
   void (*free)(kin_faiss *faiss); /* may be NULL */
   uint64_t (*count)(const kin_faiss *faiss);
-  /* Whether it compares the vectors themselves, not something made smaller. */
-  bool (*is_lossless)(const kin_faiss *faiss);
+  void (*describe)(const kin_faiss *faiss, kin_faiss_kind *out);
   /* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_links_search; *out is valid while
    * the index is. */
   bool (*get_links)(const kin_faiss *faiss, kin_links *out);
-  /* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come; 0:
-   * the default. An index of another kind takes no notice. Not while it is searched. */
+  /* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come. An
+   * index of another kind takes no notice. Not while it is searched. */
   kin_status (*set_effort)(kin_faiss *faiss, size_t probes, size_t ef, kin_error *err);
   /* About the k nearest rows of each query, best first, into rows[n][k], -1 where there are fewer. On the calling
    * thread alone; several may search at once. */

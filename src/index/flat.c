@@ -219,11 +219,16 @@ static kin_status flat_search(kin_index *index, const kin_index_query *query, ki
   return complete ? add_tail(flat, query, out, n_out, err) : scan(flat, 0, query, out, n_out, err);
 }
 
+static kin_status scan_all(void *user, const kin_index_query *query, kin_match *out, size_t *n_out, kin_error *err) {
+  return scan(user, 0, query, out, n_out, err);
+}
+
 static kin_status flat_optimize(kin_index *index, const kin_index_build *build, kin_error *err) {
   flat_index *flat = (flat_index *)index;
+  const kin_ann_truth truth = {scan_all, flat, flat->dead};
   kin_status status = kin_vectors_map(flat->file, err);
   if (status == KIN_OK && build->factory)
-    status = kin_ann_build(flat->context, flat->file, &flat->key, flat->committed, build, err);
+    status = kin_ann_build(flat->context, flat->file, &flat->key, flat->committed, build, &truth, err);
   else if (status == KIN_OK)
     kin_ann_remove(kin_vectors_path(flat->file));
   if (status == KIN_OK) close_ann(flat);

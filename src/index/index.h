@@ -61,11 +61,33 @@ typedef struct kin_index_query {
 
 #define KIN_ANN_FACTORY 128 /* bytes of a factory string with its end */
 
+/* How far searches look in an approximate index unless told otherwise, as measuring found it (ann_measure.h). All zero:
+ * not measured. */
+typedef struct kin_ann_effort {
+  uint32_t probes;     /* of an IVF index */
+  uint32_t ef;         /* of a graph */
+  uint32_t candidates; /* rows that an index of smaller codes is asked for when ten matches are wanted */
+  float recall;        /* of the nearest ten of a sample, so searched for */
+} kin_ann_effort;
+
+/* What came of making an approximate index. */
+typedef struct kin_ann_trial {
+  char factory[KIN_ANN_FACTORY];
+  kin_ann_effort effort;
+  bool kept; /* false: "auto" wanted more of it */
+} kin_ann_trial;
+
+#define KIN_ANN_TRIALS 2 /* that "auto" makes at most */
+
 /* An approximate index to make. */
 typedef struct kin_index_build {
-  const char *factory; /* as FAISS's index_factory reads it: "HNSW32"; NULL: none, so that what there is goes */
+  /* As FAISS's index_factory reads it: "HNSW32". "auto": by the rows, and by what measuring says. NULL: none, so that
+   * what there is goes. */
+  const char *factory;
   bool (*on_progress)(void *user, const char *stage, uint64_t done, uint64_t total); /* may be NULL; false: stop */
   void *user;
+  uint64_t auto_rows;    /* from so many rows on "auto" makes one; 0: as docs/ann.md says */
+  kin_ann_trial *trials; /* [KIN_ANN_TRIALS], filled from the first on, the others left alone; may be NULL */
 } kin_index_build;
 
 typedef struct kin_index_stats {

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT_ONCE 4 /* rows that are compared at once */
+#define AT_ONCE 4   /* rows that are compared at once */
+#define UPPER_EF 32 /* rows kept above the lowest level, at most: more find no more (docs/ann.md) */
 
 typedef struct vertex {
   float key; /* the least is on top of a heap: the score of the kept, less the score of those to visit */
@@ -23,6 +24,7 @@ struct kin_links_room {
   uint8_t mark;
   uint64_t rows;
   int32_t *fresh; /* neighbours that weren't met before */
+  uint64_t compared;
 };
 
 /* What a search compares. */
@@ -62,6 +64,10 @@ void kin_links_room_free(kin_links_room *room) {
   free(room);
 }
 
+uint64_t kin_links_compared(const kin_links_room *room) {
+  return room->compared;
+}
+
 static void push(heap *h, vertex v) {
   size_t at = h->n++;
   for (; at > 0 && h->items[(at - 1) / 2].key > v.key; at = (at - 1) / 2) h->items[at] = h->items[(at - 1) / 2];
@@ -96,45 +102,26 @@ static size_t group_of(size_t left) {
   return left < AT_ONCE ? left : AT_ONCE;
 }
 
-/* At the levels above the lowest: go to the best neighbour for as long as there is a better one. */
-static vertex descend(const kin_links *links, const rows *r) {
-  float scores[AT_ONCE];
-  score(r, &links->entry, 1, scores);
-  vertex best = {scores[0], links->entry};
-  for (int level = links->top; level > 0; level--)
-    for (bool better = true; better;) {
-      size_t n, end = 0;
-      const int32_t *list = neighbours_of(links, best.row, level, &n);
-      better = false;
-      while (end < n && list[end] >= 0) end++;
-      for (size_t i = 0; i < end; i += AT_ONCE) {
-        size_t group = group_of(end - i);
-        score(r, list + i, group, scores);
-        for (size_t j = 0; j < group; j++) {
-          if (scores[j] <= best.key) continue;
-          best = (vertex){scores[j], list[i + j]};
-          better = true;
-        }
-      }
-    }
-  return best;
-}
-
-static void start(kin_links_room *room, vertex first) {
+/* At a level whose walk begins at the rows that are kept; none but these, and the one left out, have been met. */
+static void begin_level(kin_links_room *room, int64_t without) {
   if (++room->mark == 0) {
     memset(room->seen, 0, room->rows);
     room->mark = 1;
   }
-  room->kept.n = room->visits.n = 0;
-  push(&room->kept, first);
-  push(&room->visits, (vertex){-first.key, first.row});
-  room->seen[first.row] = room->mark;
+  if (without >= 0) room->seen[without] = room->mark;
+  room->visits.n = 0;
+  for (size_t i = 0; i < room->kept.n; i++) {
+    vertex v = room->kept.items[i];
+    room->seen[v.row] = room->mark;
+    push(&room->visits, (vertex){-v.key, v.row});
+  }
 }
 
 /* The neighbours that are new; each vector's first line is asked for, and with it where its page lies. */
-static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_links_room *room, int32_t row) {
+static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_links_room *room, int32_t row,
+                         int level) {
   size_t n, fresh = 0;
-  const int32_t *list = neighbours_of(links, row, 0, &n);
+  const int32_t *list = neighbours_of(links, row, level, &n);
   for (size_t i = 0; i < n && list[i] >= 0; i++) __builtin_prefetch(room->seen + list[i]);
   for (size_t i = 0; i < n && list[i] >= 0; i++) {
     if (room->seen[list[i]] == room->mark) continue;
@@ -142,38 +129,46 @@ static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_li
     room->fresh[fresh++] = list[i];
     __builtin_prefetch(kin_vectors_at(file, (uint64_t)list[i]));
   }
+  room->compared += fresh;
   return fresh;
 }
 
-static void meet(kin_links_room *room, int32_t row, float score) {
+static void meet(kin_links_room *room, size_t ef, int32_t row, float score) {
   heap *kept = &room->kept;
-  if (kept->n == room->ef && score <= kept->items[0].key) return;
+  if (kept->n == ef && score <= kept->items[0].key) return;
   push(kept, (vertex){score, row});
-  if (kept->n > room->ef) pop(kept);
+  if (kept->n > ef) pop(kept);
   push(&room->visits, (vertex){-score, row});
 }
 
-/* From the room's first visit on to where no better row is known. */
-static void walk(const kin_links *links, const rows *r, kin_links_room *room) {
+/* From the visits that the room begins with to where no better row is known. */
+static void walk(const kin_links *links, const rows *r, kin_links_room *room, int level, size_t ef) {
   float scores[AT_ONCE];
   while (room->visits.n) {
     vertex next = pop(&room->visits);
-    if (room->kept.n == room->ef && -next.key < room->kept.items[0].key) break;
-    size_t n = list_fresh(links, r->file, room, next.row);
-    if (room->visits.n) __builtin_prefetch(links->neighbours + links->offsets[room->visits.items[0].row]);
-    for (size_t i = 0; i < n; i += AT_ONCE) {
-      size_t group = group_of(n - i);
+    if (room->kept.n == ef && -next.key < room->kept.items[0].key) break;
+    size_t n, fresh = list_fresh(links, r->file, room, next.row, level);
+    if (room->visits.n) __builtin_prefetch(neighbours_of(links, room->visits.items[0].row, level, &n));
+    for (size_t i = 0; i < fresh; i += AT_ONCE) {
+      size_t group = group_of(fresh - i);
       score(r, room->fresh + i, group, scores);
-      for (size_t j = 0; j < group; j++) meet(room, room->fresh[i + j], scores[j]);
+      for (size_t j = 0; j < group; j++) meet(room, ef, room->fresh[i + j], scores[j]);
     }
   }
 }
 
 void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
-                      const float *query, size_t k, int64_t *out) {
+                      const float *query, int64_t without, size_t k, int64_t *out) {
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
-  start(room, descend(links, &r));
-  walk(links, &r, room);
+  size_t upper_ef = room->ef < UPPER_EF ? room->ef : UPPER_EF;
+  float first[AT_ONCE];
+  score(&r, &links->entry, 1, first);
+  room->kept.n = room->compared = 0;
+  push(&room->kept, (vertex){first[0], links->entry});
+  for (int level = links->top; level >= 0; level--) {
+    begin_level(room, without);
+    walk(links, &r, room, level, level ? upper_ef : room->ef);
+  }
   for (size_t i = k; i > room->kept.n; i--) out[i - 1] = -1;
   while (room->kept.n > k) pop(&room->kept);
   while (room->kept.n) {

@@ -1,6 +1,8 @@
-/* The search of an HNSW graph whose vectors lie in the vector file (Malkov and Yashunin, 2016), as FAISS has it; but
- * the first lines of all of a vertex's new neighbours are asked for before one is compared, so that they are found in
- * memory side by side, which is most of the time. */
+/* The search of an HNSW graph whose vectors lie in the vector file (Malkov and Yashunin, 2016). Other than FAISS, which
+ * goes down to the lowest level at one vertex, it keeps several of the best at every level: where vectors lie in tight
+ * clusters, whose links stay among themselves, one vertex often leads to the wrong cluster (docs/ann.md). And the first
+ * lines of all of a vertex's new neighbours are asked for before one is compared, so that they are found in memory side
+ * by side, which is most of the time. */
 #ifndef KIN_LINKS_H
 #define KIN_LINKS_H
 
@@ -24,8 +26,11 @@ kin_links_room *kin_links_room_new(const kin_links *links, size_t ef);
 void kin_links_room_free(kin_links_room *room);
 
 /* About the k nearest rows to `query`, best first, into out[k], -1 where there are fewer. Of all that it meets it keeps
- * the best `ef`, that of the room: at least k. */
+ * the best `ef`, that of the room: at least k. The graph is walked as if the row `without` weren't in it, but where the
+ * walk begins; -1: none. */
 void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
-                      const float *query, size_t k, int64_t *out);
+                      const float *query, int64_t without, size_t k, int64_t *out);
+/* Vectors that the room's last search compared with its query. */
+uint64_t kin_links_compared(const kin_links_room *room);
 
 #endif

@@ -168,6 +168,9 @@ static kin_status describe(kin_store *store, const kin_collection *c, kin_collec
     memcpy(out->ann, ann.factory, sizeof out->ann);
     out->ann_vectors = ann.rows;
     out->ann_bytes = ann.bytes;
+    out->ann_probes = ann.effort.probes;
+    out->ann_ef = ann.effort.probes ? 0 : ann.effort.ef; /* with lists, it is about finding them */
+    out->ann_recall = (double)ann.effort.recall;
   }
   kin_status status = count_vectors(store, c->id, &out->items, &out->vectors, err);
   out->holes = c->rows - out->vectors;
@@ -461,20 +464,37 @@ kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *er
 
 /* ------------------------------------------------------------ approximate index */
 
-kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_error *err) {
+static void tell_trials(const kin_ann_trial *trials, kin_optimized *out) {
+  for (size_t i = 0; i < KIN_ANN_TRIALS && *trials[i].factory; i++) {
+    const kin_ann_effort *e = &trials[i].effort;
+    kin_optimize_trial *to = &out->trials[out->n++];
+    memcpy(to->ann, trials[i].factory, sizeof to->ann);
+    to->probes = e->probes;
+    to->ef = e->probes ? 0 : e->ef;
+    to->recall = (double)e->recall;
+    to->kept = trials[i].kept;
+  }
+}
+
+kin_status kin_store_optimize(kin_store *store, const kin_optimize_options *options, kin_optimized *out,
+                              kin_error *err) {
   kin_optimize_options none = {0};
+  kin_ann_trial trials[KIN_ANN_TRIALS] = {0};
+  if (out) *out = (kin_optimized){0};
   if (!options) options = &none;
-  kin_index_build build = {options->ann, options->on_progress, options->user};
+  kin_index_build build = {.factory = options->ann ? options->ann : "auto",
+                           .on_progress = options->on_progress,
+                           .user = options->user,
+                           .trials = trials};
   kin_status status = need_writable(store, err);
   if (status == KIN_OK && store->remote)
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: Elasticsearch looks after its own indexes", store->path);
   if (status == KIN_OK) status = need_chosen(store, err);
   if (status != KIN_OK) return status;
-  if (!options->ann || strcmp(options->ann, "auto") == 0)
-    build.factory = kin_ann_choose(store->collection.rows);
-  else if (strcmp(options->ann, "off") == 0 || strcmp(options->ann, "Flat") == 0)
-    build.factory = NULL;
-  return kin_index_optimize(store->index, &build, err);
+  if (strcmp(build.factory, "off") == 0 || strcmp(build.factory, "Flat") == 0) build.factory = NULL;
+  status = kin_index_optimize(store->index, &build, err);
+  if (out) tell_trials(trials, out);
+  return status;
 }
 
 kin_status kin_store_rebuild(kin_store *store, bool (*on_progress)(void *user, uint64_t done, uint64_t total),

@@ -30,7 +30,7 @@ class Optimize(CommandTest):
             self.assertEqual(probe.returncode, 1)
             self.assertIn("libfaiss-dev", probe.err)
             self.skipTest("this build has no FAISS")
-        self.assertRegex(probe.out, r"^HNSW8 of 1,5\d\d vectors, ")
+        self.assertRegex(probe.out, r"^HNSW8 of 1,5\d\d vectors, .* of the nearest ten with ef \d+;")
 
     def index(self):
         self.run_kindred("index", "-q", "-m", self.bert, "t")
@@ -44,8 +44,12 @@ class Optimize(CommandTest):
     def test_finds_what_the_scan_finds(self):
         made = json.loads(self.run_kindred("index", "optimize", "--ann", "IVF16,Flat", "--json").out)
         self.assertEqual(made["ann"], "IVF16,Flat")
-        self.assertEqual(self.ann(), {"factory": made["ann"], "vectors": made["vectors"], "bytes": made["bytes"]})
-        self.assertRegex(self.run_kindred("collections").out, r"index +IVF16,Flat of 1,5\d\d vectors")
+        measured = {"recall": made["recall"], "probes": made["probes"]}
+        self.assertEqual(made["tried"], [{"ann": "IVF16,Flat", "kept": True} | measured])
+        self.assertEqual(self.ann(), {"factory": made["ann"], "vectors": made["vectors"], "bytes": made["bytes"]} | measured)
+        self.assertTrue(0.97 <= made["recall"] <= 1 <= made["probes"] <= 16, measured)
+        self.assertRegex(self.run_kindred("collections").out,
+                         r"index +IVF16,Flat of 1,5\d\d vectors, .*, finds (0\.9\d+|1) of the nearest ten with \d+ probe")
         exact = self.results("the cat the cat road", "--ann", "off")
         self.assertEqual(self.results("the cat the cat road", "--probes", "16"), exact)
         self.assertEqual(self.results("the cat the cat road", "--ann", "IVF16,Flat", "--probes", "16"), exact)
