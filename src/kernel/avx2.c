@@ -125,6 +125,7 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 #define PEAK_CHAINS 5
 #define DOT_QUERIES 1
 #define TILE_ROWS 6
+#define PANEL_STAYS true
 #define BLOCK_COLUMNS 128
 #define BLOCK_K 256
 /* Products between two lines that are brought in ahead. */
@@ -161,18 +162,25 @@ static inline __attribute__((always_inline)) void half_tile(const size_t rows, s
     for (size_t v = 0; v < 2; v++) _mm256_storeu_ps(c + r * ldc + 8 * v, total[r][v]);
 }
 
-#define ROWS(n)                                                      \
-  case n:                                                            \
-    half_tile(n, k, a, lda, b, ldb, c, ldc, accumulate, half_ahead); \
+#define ROWS(n)                                                             \
+  case n:                                                                   \
+    half_tile(n, k, from, lda, b, ldb, to, ldc, accumulate, part_of_ahead); \
     break;
 
 static void gemm_tile(size_t rows, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
                       size_t ldc, bool accumulate, kin_ahead ahead) {
-  kin_ahead half_ahead = {ahead.from, (ahead.lines + 1) / 2};
-  for (size_t half = 0; half < KIN_PANEL; half += 16, b += 16, c += 16) {
-    switch (rows) { ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) default : break; }
-    half_ahead = (kin_ahead){(const char *)ahead.from + 64 * half_ahead.lines, ahead.lines - half_ahead.lines};
-  }
+  /* Strips of nearly equal height: 13 rows are 4 + 4 + 5, not 6 + 6 and a slow 1. */
+  const size_t strips = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  size_t part = 0;
+  for (size_t half = 0; half < KIN_PANEL; half += 16, b += 16, c += 16)
+    for (size_t i = 0; i < strips; i++, part++) {
+      const size_t begin = rows * i / strips, line = ahead.lines * part / (2 * strips);
+      const float *from = a + begin * lda;
+      float *to = c + begin * ldc;
+      const kin_ahead part_of_ahead = {(const char *)ahead.from + 64 * line,
+                                       ahead.lines * (part + 1) / (2 * strips) - line};
+      switch (rows * (i + 1) / strips - begin) { ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) default : break; }
+    }
 }
 
 static inline void transpose8(const float *a, size_t lda, float *b, size_t ldb) {

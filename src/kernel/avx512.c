@@ -80,6 +80,7 @@ static inline void v_store_low_bytes(uint8_t *p, v16 a, size_t n) {
 #define PEAK_CHAINS 12
 #define DOT_QUERIES 4
 #define TILE_ROWS 12
+#define PANEL_STAYS false
 #define BLOCK_COLUMNS 256
 #define BLOCK_K 384
 

@@ -1,10 +1,11 @@
 /* Packing weights into panels, and the blocked GEMM over tiles.
  *
- * A task owns a block of rows and of panels. For each slice of k its panels (at most block_k * block_columns
- * floats) stay in the second-level cache while strips of tile_rows activations, which stay in the
- * first, pass over them and bring in the panels of the next slice. Slices come in ascending order, so that a sum over k
- * is one chain. The sums stay with the task until the tail has made outputs of them, so that an output is written once,
- * and may be the residual.
+ * A task owns a block of rows and of panels. For each slice of k its panels (at most block_k * block_columns floats)
+ * stay in the second-level cache. Either strips of tile_rows activations, which stay in the first, pass over them, or
+ * each half of a panel stays in the first while all the activations pass, and brings in the panel after it: the better
+ * order where a tile is wider than it is high. Slices come in ascending order, so that a sum over k is one chain. The
+ * sums stay with the task until the tail has made outputs of them, so that an output is written once, and may be the
+ * residual.
  *
  * A slice of bfloat16 has twice the k, which are as many bytes. */
 #include "kernel/blocks.h"
@@ -98,7 +99,8 @@ typedef struct gemm {
   kin_rows a, c;
   const kin_packed *w;
   const kin_tail *tail;
-  size_t threads, tile_rows, row_blocks, panels_per_block;
+  size_t threads, strip_rows, row_blocks, panels_per_block;
+  bool panel_stays; /* in the first-level cache, while a task's rows pass; else a strip of them stays there */
 } gemm;
 
 /* A strip's activations of one slice of k; `rounded` is where they are bfloat16 only now. */
@@ -115,19 +117,18 @@ static void round_strip(const gemm *g, strip *s) {
   }
 }
 
-/* Part `part` of `parts` of a panel's next slice; after the last one, of the panel in its place when each of the
- * threads has taken one task more. */
-static kin_ahead next_weights(const gemm *g, const strip *s, size_t task, size_t panel, size_t part, size_t parts) {
+/* The panel after this one: of the same slice, of the next, or of the task that the thread has next. */
+static kin_ahead next_panel(const gemm *g, const strip *s, size_t task, size_t panel, size_t last) {
   const kin_packed *w = g->w;
-  size_t k0 = s->k0 + s->k < w->k ? s->k0 + s->k : 0, k = w->k - k0 < s->k ? w->k - k0 : s->k;
-  if (k0 == 0) {
-    size_t blocks = (task + g->threads) / g->row_blocks - task / g->row_blocks;
-    panel += blocks * g->panels_per_block;
-    if (blocks == 0 || panel >= divide_up(w->n, KIN_PANEL)) return (kin_ahead){0};
+  size_t k0 = s->k0;
+  if (++panel == last) {
+    const size_t first = task / g->row_blocks * g->panels_per_block;
+    k0 = s->k0 + s->k < w->k ? s->k0 + s->k : 0;
+    panel = k0 ? first : (task + g->threads) / g->row_blocks * g->panels_per_block;
+    if ((k0 == 0 && panel == first) || panel >= divide_up(w->n, KIN_PANEL)) return (kin_ahead){0};
   }
-  size_t lines = k * KIN_PANEL / LINE_FLOATS, first = lines * part / parts;
-  return (kin_ahead){w->panels + (panel * w->k + k0) * KIN_PANEL + LINE_FLOATS * first,
-                     lines * (part + 1) / parts - first};
+  const size_t k = w->k - k0 < s->k ? w->k - k0 : s->k;
+  return (kin_ahead){w->panels + (panel * w->k + k0) * KIN_PANEL, k * KIN_PANEL / LINE_FLOATS};
 }
 
 static void run_tile(const gemm *g, const strip *s, size_t panel, float *sums, kin_ahead ahead) {
@@ -191,7 +192,7 @@ static void run_block(void *arg, size_t task) {
   size_t last = first + g->panels_per_block < panels ? first + g->panels_per_block : panels;
   size_t column = first * KIN_PANEL, end = last * KIN_PANEL < g->w->n ? last * KIN_PANEL : g->w->n;
   /* Strips of nearly equal height: 50 rows are 5 x 10, not 4 x 12 and a slow 2. */
-  size_t strips = divide_up(rows, g->tile_rows);
+  size_t strips = divide_up(rows, g->strip_rows);
   size_t most = g->kernels->block_k * (g->bf16 ? 2 : 1), slices = divide_up(g->w->k, most);
   size_t slice = even(divide_up(g->w->k, slices));
   float sums[MAX_ROWS * SUM_LD];
@@ -205,8 +206,11 @@ static void run_block(void *arg, size_t task) {
       if (g->bf16 && !g->a.h) round_strip(g, &s);
       size_t next = i + 1 < strips ? rows * (i + 2) / strips - rows * (i + 1) / strips : 0;
       for (size_t p = first; p < last; p++) {
-        look_ahead(g, &s, next, p - first, last - first, p);
-        kin_ahead ahead = g->bf16 ? (kin_ahead){0} : next_weights(g, &s, task, p, i, strips);
+        kin_ahead ahead = {0};
+        if (g->panel_stays)
+          ahead = next_panel(g, &s, task, p, last);
+        else
+          look_ahead(g, &s, next, p - first, last - first, p);
         run_tile(g, &s, p, to + (p - first) * KIN_PANEL, ahead);
       }
       if (s.k0 + s.k == g->w->k) finish(g, to, s.row, s.rows, column, end - column);
@@ -244,7 +248,8 @@ void kin_gemm_rows(const kin_context *context, size_t m, kin_rows a, const kin_p
             .w = w,
             .tail = tail,
             .threads = kin_pool_threads(context->pool)};
-  g.tile_rows = g.bf16 ? g.bf16->tile_rows : g.kernels->tile_rows;
+  g.panel_stays = !g.bf16 && g.kernels->panel_stays;
+  g.strip_rows = g.panel_stays ? MAX_ROWS : g.bf16 ? g.bf16->tile_rows : g.kernels->tile_rows;
   split(&g);
   kin_parallel_for(context->pool, g.row_blocks * divide_up(divide_up(w->n, KIN_PANEL), g.panels_per_block), run_block,
                    &g);

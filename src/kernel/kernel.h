@@ -65,7 +65,8 @@ typedef struct kin_map_step {
 typedef struct kin_kernels {
   const char *name;
   kin_isa isa;
-  size_t tile_rows; /* most rows that gemm_tile takes, at most KIN_MAX_TILE_ROWS */
+  size_t tile_rows; /* most rows that gemm_tile takes, at most KIN_MAX_TILE_ROWS, unless: */
+  bool panel_stays; /* gemm_tile takes any number of rows and keeps the panel in the first-level cache */
   /* Columns and k of the weights that a task works on at a time, which stay in the second-level cache; at most
    * KIN_MAX_BLOCK_COLUMNS and KIN_MAX_BLOCK_K. */
   size_t block_columns, block_k;

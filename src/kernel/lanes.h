@@ -1,7 +1,7 @@
 /* Kernels written on 16 lanes. The including file defines the type v16 and the v_* operations for its
- * instruction set, gemm_tile, transpose_block, TILE_ROWS, BLOCK_COLUMNS, BLOCK_K, PEAK_CHAINS, DOT_QUERIES, ISA, NAME
- * and TABLE; this file makes the rest. Each lane operation is correctly rounded, so that every instruction set gives
- * the same bits. */
+ * instruction set, gemm_tile, transpose_block, TILE_ROWS, PANEL_STAYS, BLOCK_COLUMNS, BLOCK_K, PEAK_CHAINS,
+ * DOT_QUERIES, ISA, NAME and TABLE; this file makes the rest. Each lane operation is correctly rounded, so that every
+ * instruction set gives the same bits. */
 
 #include <math.h>
 
@@ -368,6 +368,7 @@ const kin_kernels TABLE = {
     .name = NAME,
     .isa = ISA,
     .tile_rows = TILE_ROWS,
+    .panel_stays = PANEL_STAYS,
     .block_columns = BLOCK_COLUMNS,
     .block_k = BLOCK_K,
     .gemm_tile = gemm_tile,

@@ -158,6 +158,7 @@ static bool usable_int8(void) {
 #define PEAK_CHAINS 4
 #define DOT_QUERIES 1
 #define TILE_ROWS 4
+#define PANEL_STAYS false
 #define BLOCK_COLUMNS 256
 #define BLOCK_K 384
 
