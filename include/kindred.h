@@ -395,7 +395,8 @@ typedef struct kin_collection_info {
   char ann[128];                   /* its approximate index, by the factory string; "": none */
   uint64_t ann_vectors, ann_bytes; /* rows that it is of, holes among them counted (later ones are scanned); its file */
   size_t ann_probes, ann_ef;       /* how far searches look in it unless told otherwise: one of them, or neither */
-  double ann_recall;               /* of the nearest ten of a sample of its vectors, so searched for; 0: not measured */
+  double ann_recall; /* of the nearest ten of a sample of its vectors, so searched for; 0: not measured. Below
+                      * 0.95 searches are exact unless another effort is asked for */
 } kin_collection_info;
 
 typedef struct kin_collections kin_collections;

@@ -139,8 +139,9 @@ void cli_session_close(cli_session *session);
 /* The collection that `name` means: its number, its model's directory or name, or the first digits of the model's id;
  * NULL: none. */
 const kin_collection_info *cli_find_collection(const kin_collections *all, const char *name);
+enum { CLI_EFFORT = 160 };
 /* What an approximate index finds of the nearest ten, and how: in words, into and as `out`; as members of `to`. */
-char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[96]);
+char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[CLI_EFFORT]);
 void cli_set_effort(json_t *to, size_t probes, size_t ef, double recall);
 
 /* Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one ends the process. */

@@ -26,14 +26,15 @@ static void print_model(const char *label, const char *path, const char *id, kin
   printf(")\n");
 }
 
-char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[96]) {
+char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[CLI_EFFORT]) {
   char effort[48] = "";
   if (probes) snprintf(effort, sizeof effort, " with %zu probe%s", probes, cli_plural(probes));
   if (ef) snprintf(effort, sizeof effort, " with ef %zu", ef);
   if (recall > 0)
-    snprintf(out, 96, "finds %.3g of the nearest ten%s", recall, effort);
+    snprintf(out, CLI_EFFORT, "finds %.3g of the nearest ten%s%s", recall, effort,
+             recall < 0.95 ? ": searches are exact unless --ef or --probes asks for more" : "");
   else
-    snprintf(out, 96, "not measured");
+    snprintf(out, CLI_EFFORT, "not measured");
   return out;
 }
 
@@ -44,7 +45,7 @@ void cli_set_effort(json_t *to, size_t probes, size_t ef, double recall) {
 }
 
 static void print_index(const kin_collection_info *c) {
-  char vectors[32], effort[96];
+  char vectors[32], effort[CLI_EFFORT];
   printf("    %-12s%s of %s vector%s, %.1f MB, %s\n", "index", c->ann, cli_group_digits(c->ann_vectors, vectors),
          cli_plural(c->ann_vectors), (double)c->ann_bytes / 1e6,
          cli_describe_effort(c->ann_probes, c->ann_ef, c->ann_recall, effort));

@@ -65,22 +65,17 @@ static int report_json(const job *j, const kin_collection_info *c, double second
   return cli_print_json(out);
 }
 
-static void print_trial(const kin_optimize_trial *t) {
-  char effort[96];
-  if (!t->kept)
-    printf("%s: %s, and more work is as slow as the exact scan; not kept\n", t->ann,
-           cli_describe_effort(t->probes, t->ef, t->recall, effort));
-  else if (t->recall > 0 && t->recall < 0.95)
-    cli_error("%s finds few of the nearest, as it stands; make another, or search with --ann off", t->ann);
-}
-
 static int report(job *j, double seconds) {
   const kin_collection_info *c = read_again(j);
   if (!c) return CLI_FAILED;
   if (j->options->common.json) return report_json(j, c, seconds);
   if (j->options->common.quiet) return CLI_OK;
-  char vectors[32], effort[96];
-  for (size_t i = 0; i < j->made.n; i++) print_trial(&j->made.trials[i]);
+  char vectors[32], effort[CLI_EFFORT];
+  for (size_t i = 0; i < j->made.n; i++) {
+    const kin_optimize_trial *t = &j->made.trials[i];
+    if (!t->kept)
+      printf("%s finds %.3g of the nearest ten for less than the exact scan's work: not kept\n", t->ann, t->recall);
+  }
   if (*c->ann)
     printf("%s of %s vector%s, %.1f MB, %s; %.1f s\n", c->ann, cli_group_digits(c->ann_vectors, vectors),
            cli_plural(c->ann_vectors), (double)c->ann_bytes / 1e6,

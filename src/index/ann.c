@@ -347,12 +347,13 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
   uint64_t wanted = count_wanted(dead, query->filter, ann->head.rows);
   const kin_ann_effort *usual = &ann->head.effort;
   size_t probes = query->ann->probes ? query->ann->probes : usual->probes, ef = query->ann->ef;
+  bool too_bad = usual->recall > 0 && usual->recall < KIN_ANN_PROMISE && !query->ann->probes && !ef && !without;
   search s = {.ann = ann,
               .file = file,
               .dead = dead,
               .query = query,
               .without = without,
-              .depth = depth_of(ann, query->k + (without ? 1 : 0), wanted),
+              .depth = too_bad ? 0 : depth_of(ann, query->k + (without ? 1 : 0), wanted),
               .most = query->k < wanted ? query->k : (size_t)wanted,
               .block = block_of(ann, query->n),
               .out = out,

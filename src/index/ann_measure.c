@@ -19,8 +19,11 @@
 #define GRAPH_SHARE 32
 /* And a list's codes as long as some fifty, where FAISS is built for any CPU. */
 #define LISTS_SHARE 64
-/* Without frugality. */
-#define MOST_SHARE 4
+/* An index that was named may take more, where it isn't much. */
+#define FREE_COMPARED 5000
+#define FREE_CODES 20000
+#define FREE_SHARE 16
+#define CANDIDATES_SHARE 4
 
 struct kin_ann_sample {
   size_t n;
@@ -158,15 +161,22 @@ static uint32_t at_most(uint64_t n, uint32_t most) {
   return n < most ? (uint32_t)n : most;
 }
 
+static uint32_t most_probes(const kin_ann *ann, bool frugal) {
+  uint64_t lists = ann->kind.lists, most = lists / (frugal ? LISTS_SHARE : FREE_SHARE);
+  uint64_t free = frugal ? 1 : lists * FREE_CODES / ann->head.rows;
+  return at_most(most > free ? most : free > 1 ? free : 1, (uint32_t)lists);
+}
+
 kin_status kin_ann_measure(kin_ann *ann, const kin_vectors *file, const kin_ann_sample *sample, const uint64_t *dead,
                            const kin_index_build *build, bool frugal, bool *enough, kin_error *err) {
   uint64_t rows = ann->head.rows;
   measurement m = {.ann = ann, .file = file, .sample = sample, .dead = dead, .build = build};
-  m.most_compared = rows / (frugal ? GRAPH_SHARE : MOST_SHARE);
+  m.most_compared = rows / GRAPH_SHARE;
+  if (!frugal && m.most_compared < FREE_COMPARED) m.most_compared = FREE_COMPARED;
   *enough = false;
   ann->head.effort = (kin_ann_effort){0};
   if (sample->n < SAMPLE) return KIN_OK;
-  uint32_t candidates = ann->kind.lossless ? 0 : at_most(rows / MOST_SHARE, MOST_CANDIDATES);
+  uint32_t candidates = ann->kind.lossless ? 0 : at_most(rows / CANDIDATES_SHARE, MOST_CANDIDATES);
   kin_ann_effort *effort = &ann->head.effort;
   bool alien = ann->kind.graph && !ann->kind.lists && !ann->has_links; /* FAISS walks it, through the row itself */
   uint32_t first_candidates = alien ? KIN_ANN_CANDIDATES : FIRST_CANDIDATES;
@@ -174,8 +184,7 @@ kin_status kin_ann_measure(kin_ann *ann, const kin_vectors *file, const kin_ann_
   if (ann->kind.lists && ann->kind.graph) effort->ef = KIN_ANN_EF;
   kin_status status;
   if (ann->kind.lists) {
-    uint64_t most = frugal ? ann->kind.lists / LISTS_SHARE : ann->kind.lists;
-    status = climb(&m, &effort->probes, 1, at_most(most > 1 ? most : 1, UINT32_MAX), enough, err);
+    status = climb(&m, &effort->probes, 1, most_probes(ann, frugal), enough, err);
   } else if (ann->kind.graph) {
     status = climb(&m, &effort->ef, alien ? KIN_ANN_EF : FIRST_EF, at_most(rows / 2, 1 << 30), enough, err);
     if (m.compared > m.most_compared) *enough = *enough && !frugal;

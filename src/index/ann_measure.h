@@ -27,6 +27,7 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
                                   uint64_t *compared, bool *complete, kin_error *err);
 
 #define KIN_ANN_NEAREST 10 /* matches for which an index is measured */
+#define KIN_ANN_PROMISE 0.95f
 /* Of an index that can't be measured. */
 #define KIN_ANN_EF 128
 #define KIN_ANN_CANDIDATES 112
@@ -39,8 +40,8 @@ kin_status kin_ann_sample_make(const kin_vectors *file, uint64_t rows, const kin
 void kin_ann_sample_free(kin_ann_sample *sample);
 
 /* Set the index's effort to the least that finds enough of the sample's nearest ten. Where none does, it is the largest
- * one tried and *enough is false; with `frugal`, none is tried that makes a search slower than the exact scan. With
- * fewer rows than an index is searched for, it stays a guess. KIN_ERR_CANCELLED. */
+ * one tried and *enough is false: none is tried that makes a search slower than the exact scan, nor, but with `frugal`,
+ * than so of a small index. With fewer rows than a sample has it is all zero. KIN_ERR_CANCELLED. */
 kin_status kin_ann_measure(kin_ann *ann, const kin_vectors *file, const kin_ann_sample *sample, const uint64_t *dead,
                            const kin_index_build *build, bool frugal, bool *enough, kin_error *err);
 

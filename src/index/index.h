@@ -67,7 +67,7 @@ typedef struct kin_ann_effort {
   uint32_t probes;     /* of an IVF index */
   uint32_t ef;         /* of a graph */
   uint32_t candidates; /* rows that an index of smaller codes is asked for when ten matches are wanted */
-  float recall;        /* of the nearest ten of a sample, so searched for */
+  float recall;        /* of the nearest ten of a sample, so searched for; below 0.95 searches are exact instead */
 } kin_ann_effort;
 
 /* What came of making an approximate index. */

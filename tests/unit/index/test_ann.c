@@ -212,6 +212,21 @@ static void test_auto(void **state) {
   }
 }
 
+/* What finds too few is left alone, unless one insists. */
+static void test_too_bad(void **state) {
+  (void)state;
+  static answer exact, found;
+  fixture *f = make(N, 15);
+  search(f, NULL, NULL, &exact);
+  optimize(f, "PQ1");
+  assert_true(effort_of(f).recall > 0 && effort_of(f).recall < 0.95f);
+  search(f, &(kin_ann_query){.factory = "PQ1"}, NULL, &found);
+  assert_true(recall(&exact, &found) == 1);
+  search(f, &(kin_ann_query){.factory = "PQ1", .ef = 1}, NULL, &found);
+  assert_true(recall(&exact, &found) < 0.95);
+  end(f);
+}
+
 /* Files of before anything was measured, and indexes of too few rows for it, are searched by a guess. */
 static void test_unmeasured(void **state) {
   (void)state;
@@ -439,10 +454,16 @@ int main(void) {
     print_message("%s\n", err.message);
     return 77;
   }
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),      cmocka_unit_test(test_measured_effort),
-                                     cmocka_unit_test(test_auto),       cmocka_unit_test(test_unmeasured),
-                                     cmocka_unit_test(test_effort),     cmocka_unit_test(test_coming_and_going),
-                                     cmocka_unit_test(test_filter),     cmocka_unit_test(test_damage),
-                                     cmocka_unit_test(test_other_rows), cmocka_unit_test(test_unfinished)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),
+                                     cmocka_unit_test(test_measured_effort),
+                                     cmocka_unit_test(test_auto),
+                                     cmocka_unit_test(test_too_bad),
+                                     cmocka_unit_test(test_unmeasured),
+                                     cmocka_unit_test(test_effort),
+                                     cmocka_unit_test(test_coming_and_going),
+                                     cmocka_unit_test(test_filter),
+                                     cmocka_unit_test(test_damage),
+                                     cmocka_unit_test(test_other_rows),
+                                     cmocka_unit_test(test_unfinished)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
