@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests", "hub"))
 
 from fake_hub import Hub, Repo  # noqa: E402
-from test_pull import CLIP, CLIP_WANTED  # noqa: E402
+from hub_test import CLIP, CLIP_WANTED  # noqa: E402
 
 
 def read_layout(cache):
