@@ -852,6 +852,7 @@ typedef struct kin_near_options {
   kin_metric metric;
   size_t k;
   kin_near_search search;
+  double enough; /* the share of neighbours, of a sample, at which an approximate search ends, 0 to 1; 0: 0.97 */
   /* The share of the work that is done, 0 to 1, about; false: stop, KIN_ERR_CANCELLED. */
   bool (*on_progress)(void *user, double done);
   void *user;

@@ -93,32 +93,81 @@ static size_t best_of_bytes(const kin_dup_search *s, size_t original) {
 
 /* ----------------------------------------------------------------- grouping */
 
-/* The original that the others of its kind are copies of: relations to it are then known. */
-static size_t choose_best(grouping *g, const size_t *members, size_t n) {
-  size_t best = 0;
-  for (size_t round = 0; round < n; round++) {
-    size_t larger = SIZE_MAX;
-    for (size_t i = 0; i < n; i++) {
-      g->relations[i] = i == best ? (kin_dup_relation){0} : kin_dup_relate(g->s, members[i], members[best]);
-      if (larger == SIZE_MAX && g->relations[i].related && g->relations[i].has_more) larger = i;
-    }
-    if (larger == SIZE_MAX) break;
-    best = larger;
+static bool is_moved(const kin_dup_relation *r) {
+  return r->related && (r->kind == KIN_COPY_MIRRORED || r->kind == KIN_COPY_TURNED);
+}
+
+/* A copy or a part, neither mirrored nor turned. */
+static bool is_upright(const kin_dup_relation *r) {
+  return r->related && !r->has_more && (r->kind == KIN_COPY_PICTURE || r->kind == KIN_COPY_PART);
+}
+
+/* Write how all are to the best; returns one that the best is a part of, or SIZE_MAX. */
+static size_t relate_all(grouping *g, const size_t *members, size_t n, size_t best) {
+  size_t larger = SIZE_MAX;
+  for (size_t i = 0; i < n; i++) {
+    g->relations[i] = i == best ? (kin_dup_relation){0} : kin_dup_relate(g->s, members[i], members[best]);
+    if (larger == SIZE_MAX && g->relations[i].related && g->relations[i].has_more) larger = i;
   }
+  return larger;
+}
+
+static size_t count_upright(const grouping *g, size_t n) {
+  size_t count = 0;
+  for (size_t i = 0; i < n; i++) count += is_upright(&g->relations[i]);
+  return count;
+}
+
+/* Of twins of as many pixels, one the other mirrored or turned, the original is taken to be that which most others
+ * match as they are. */
+static size_t choose_twin(grouping *g, const size_t *members, size_t n, size_t best) {
+  const uint64_t pixels = pixels_of(g->s, &g->s->entries[members[best]]);
+  size_t most = count_upright(g, n), related_to = best;
+  bool twins = false;
+  for (size_t i = 0; i < n; i++)
+    twins |= is_moved(&g->relations[i]) && pixels_of(g->s, &g->s->entries[members[i]]) == pixels;
+  for (size_t i = 0; twins && i < n; i++) {
+    if (i == best || pixels_of(g->s, &g->s->entries[members[i]]) != pixels) continue;
+    const kin_dup_relation twin = kin_dup_relate(g->s, members[i], members[best]);
+    if (!is_moved(&twin)) continue;
+    const size_t larger = relate_all(g, members, n, i), count = count_upright(g, n);
+    related_to = i;
+    if (larger == SIZE_MAX && count > most) best = i, most = count;
+  }
+  if (related_to != best) relate_all(g, members, n, best);
   return best;
 }
 
-/* What is mirrored or turned is only recognised whole, so it may be unlike a best one that shows more, a frame say:
- * then what is a copy of the best one vouches for it. */
+/* The original that the others of its kind are copies of: relations to it are then known. */
+static size_t choose_best(grouping *g, const size_t *members, size_t n) {
+  size_t best = 0, larger = SIZE_MAX;
+  for (size_t round = 0; round < n && (larger = relate_all(g, members, n, best)) != SIZE_MAX; round++) best = larger;
+  return choose_twin(g, members, n, best);
+}
+
+/* How one is to the best, from how it is to another (`there`) and that to the best; unrelated where that tells nothing.
+ */
+static kin_dup_relation through(const kin_dup_relation *own, const kin_dup_relation *there) {
+  kin_dup_relation relation = *there;
+  relation.vouched = true;
+  if (is_upright(own) && is_moved(there)) return relation;
+  if (is_moved(own) && is_upright(there)) {
+    if (there->kind == KIN_COPY_PICTURE) relation.kind = own->kind;
+    return relation;
+  }
+  return (kin_dup_relation){0};
+}
+
+/* What is mirrored or turned is only recognised whole, so a part of it isn't like the best one, nor is it itself where
+ * the best one shows more, a frame say: then what is a copy of the best one vouches for it. */
 static void vouch(grouping *g, const size_t *members, size_t n, size_t best) {
   for (size_t i = 0; i < n; i++) {
     if (i == best || g->relations[i].related) continue;
     for (size_t j = 0; j < n && !g->relations[i].related; j++) {
       const kin_dup_relation *own = &g->relations[j];
-      if (!own->related || own->has_more || (own->kind != KIN_COPY_PICTURE && own->kind != KIN_COPY_PART)) continue;
-      const kin_dup_relation relation = kin_dup_relate(g->s, members[i], members[j]);
-      if (relation.related && (relation.kind == KIN_COPY_MIRRORED || relation.kind == KIN_COPY_TURNED))
-        g->relations[i] = relation;
+      if (own->vouched || !(is_upright(own) || is_moved(own))) continue;
+      const kin_dup_relation there = kin_dup_relate(g->s, members[i], members[j]);
+      g->relations[i] = through(own, &there);
     }
   }
 }

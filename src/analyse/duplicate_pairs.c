@@ -8,6 +8,9 @@
 
 enum { LEAST_PART = 8 }; /* runs of words that a part of a text must have */
 
+/* Enough of the neighbours where not all are looked for: what is missed are the furthest, and a pair is found from
+ * either side. */
+static const double neighbours_found = 0.85;
 static const float least_likeness = 0.5f, least_contained = 0.8f; /* of texts, and parts of texts */
 
 typedef struct pair {
@@ -109,6 +112,7 @@ static kin_status find_candidates(pairing *p, kin_error *err) {
       .metric = KIN_METRIC_COSINE,
       .k = k,
       .search = p->n > s->options.exhaustive ? KIN_NEAR_APPROXIMATE : KIN_NEAR_EXACT,
+      .enough = neighbours_found,
       .on_progress = on_neighbours,
       .user = p,
   };

@@ -39,6 +39,7 @@ typedef struct kin_dup_search {
 typedef struct kin_dup_relation {
   bool related;
   bool has_more; /* the other one is a part of it */
+  bool vouched;  /* known through a third one */
   kin_copy_kind kind;
   float likeness, share;
 } kin_dup_relation;

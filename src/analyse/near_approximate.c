@@ -19,6 +19,7 @@
 
 enum {
   FEW_CELLS = 4,
+  SOME_CELLS = 8, /* where not so many need be found: a quarter of the work of ... */
   MANY_CELLS = 16,
   PIVOTS = 8,     /* times sqrt(n) */
   MOST_TIMES = 3, /* of the mean size: a larger cell is cut */
@@ -27,9 +28,10 @@ enum {
   BATCH = 4096, /* groups between two looks at progress */
   ROWS = 64
 };
-/* Of a sample, the share that must be found to go no further; the one below which the exact search is taken; and the
- * one in few cells that shows that no place is near another. */
-static const double enough = 0.97, least = 0.95, hopeless = 0.2;
+/* Of a sample, the share that must be found to go no further, unless the caller names one; the share to which some
+ * cells will do; the one below which the exact search is taken; and the one in few cells that shows that no place is
+ * near another. */
+static const double usual_enough = 0.97, modest = 0.9, least = 0.95, hopeless = 0.2;
 
 typedef struct member {
   uint32_t cell, vector;
@@ -45,7 +47,9 @@ typedef struct searching {
   kin_nearest_frame frame;
   kin_nearest_side side;
   kin_near_lists *lists;
-  member *members;                           /* [n * own] by cell, then vector */
+  size_t own;                                /* the most cells that a vector belongs to */
+  uint32_t *cells;                           /* [n][own]: of each vector, the nearest first */
+  member *members;                           /* by cell, then vector */
   size_t n_pivots, n_members, n_parts, most; /* most members of a part */
   size_t *parts;                             /* [n_parts + 1]: where in `members` a cell, or a piece of one, begins */
   uint32_t *ahead, *n_ahead;                 /* of a round: [n][k], [n]: the lists when it began ... */
@@ -72,25 +76,34 @@ static int by_cell(const void *a, const void *b) {
   return (x->vector > y->vector) - (x->vector < y->vector);
 }
 
-static kin_status assign(searching *s, size_t own, kin_error *err) {
+static kin_status assign(searching *s, kin_error *err) {
   const kin_vector_set *set = s->set;
-  const size_t n_pivots = s->n_pivots;
+  const size_t n_pivots = s->n_pivots, own = s->own;
   float *pivots = kin_array(n_pivots, set->dim * sizeof *pivots);
   kin_near *near = kin_array(set->n, own * sizeof *near);
-  free(s->members);
-  s->members = kin_array(set->n, own * sizeof *s->members), s->n_members = 0;
+  s->cells = kin_array(set->n, own * sizeof *s->cells);
   kin_status status = KIN_OK;
-  if (!pivots || !near || !s->members)
+  if (!pivots || !near || !s->cells)
     status = kin_fail(err, KIN_ERR_MEMORY, "out of memory for the cells of %zu vectors", set->n);
   for (size_t p = 0; status == KIN_OK && p < n_pivots; p++)
     memcpy(pivots + p * set->dim, set->values + p * set->n / n_pivots * set->dim, set->dim * sizeof *pivots);
   const kin_vector_set cells = {pivots, n_pivots, set->dim};
   if (status == KIN_OK) status = kin_nearest(s->context, &cells, set, s->options->metric, own, near, err);
-  for (size_t i = 0; status == KIN_OK && i < set->n * own; i++)
-    s->members[s->n_members++] = (member){(uint32_t)near[i].index, (uint32_t)(i / own)};
+  for (size_t i = 0; status == KIN_OK && i < set->n * own; i++) s->cells[i] = (uint32_t)near[i].index;
   free(pivots), free(near);
-  if (s->n_members) qsort(s->members, s->n_members, sizeof *s->members, by_cell);
   return status;
+}
+
+/* Put each vector into its nearest `own` cells. */
+static kin_status fill_cells(searching *s, size_t own, kin_error *err) {
+  const size_t n = s->set->n;
+  free(s->members);
+  s->members = kin_array(n, own * sizeof *s->members), s->n_members = 0;
+  if (!s->members) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for the cells of %zu vectors", n);
+  for (size_t i = 0; i < n * own; i++)
+    s->members[s->n_members++] = (member){s->cells[i / own * s->own + i % own], (uint32_t)(i / own)};
+  if (s->n_members) qsort(s->members, s->n_members, sizeof *s->members, by_cell);
+  return KIN_OK;
 }
 
 static kin_status cut(searching *s, kin_error *err) {
@@ -264,12 +277,12 @@ static void release(searching *s) {
   kin_near_lists_close(s->lists);
   kin_nearest_side_close(&s->side);
   kin_nearest_frame_close(&s->frame);
-  free(s->inverse), free(s->members), free(s->parts), free(s->sampled);
+  free(s->inverse), free(s->cells), free(s->members), free(s->parts), free(s->sampled);
   free(s->ahead), free(s->n_ahead), free(s->arrive), free(s->arriving), free(s->changed);
 }
 
 static kin_status run_cells(searching *s, size_t own, double from, double to, double *recall, kin_error *err) {
-  kin_status status = assign(s, own < s->n_pivots ? own : s->n_pivots, err);
+  kin_status status = fill_cells(s, own < s->own ? own : s->own, err);
   if (status == KIN_OK) status = cut(s, err);
   if (status == KIN_OK) status = join(s, s->n_parts, members_of_part, from, to, err);
   if (status == KIN_OK) *recall = find_recall(s);
@@ -282,10 +295,14 @@ static bool must_find(const searching *s) {
 }
 
 static kin_status improve(searching *s, double *recall, kin_error *err) {
+  const double enough = s->options->enough > 0 ? s->options->enough : usual_enough;
+  const size_t own = enough <= modest ? SOME_CELLS : MANY_CELLS;
   double done = 0.2, next = 0.4;
-  kin_status status = run_cells(s, FEW_CELLS, 0.1, done, recall, err);
+  s->own = own < s->n_pivots ? own : s->n_pivots;
+  kin_status status = assign(s, err);
+  if (status == KIN_OK) status = run_cells(s, FEW_CELLS, 0.1, done, recall, err);
   if (status == KIN_OK && *recall < enough && !(must_find(s) && *recall < hopeless))
-    status = run_cells(s, MANY_CELLS, done, next, recall, err);
+    status = run_cells(s, own, done, next, recall, err);
   for (size_t round = 0; status == KIN_OK && *recall < enough && round < MOST_ROUNDS; round++) {
     if (must_find(s) && *recall < hopeless) break;
     done = next, next = (1 + done) / 2;

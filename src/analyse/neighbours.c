@@ -100,6 +100,8 @@ kin_status kin_near_others(kin_context *context, const kin_vector_set *set, cons
                     set->n ? set->n - 1 : 0);
   if (options->search > KIN_NEAR_APPROXIMATE)
     return kin_fail(err, KIN_ERR_ARGUMENT, "there is no search %d for neighbours", (int)options->search);
+  if (!(options->enough >= 0 && options->enough <= 1))
+    return kin_fail(err, KIN_ERR_ARGUMENT, "a share of %g of the neighbours: must be 0 to 1", options->enough);
   double found = 1;
   const bool exact = options->search == KIN_NEAR_EXACT || set->n < LEAST_APPROXIMATE ||
                      (options->search == KIN_NEAR_AUTO && set->n <= KIN_NEAR_EXACT_MOST);

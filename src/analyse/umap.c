@@ -84,7 +84,8 @@ static bool on_progress(void *user, double done) {
 static kin_status find_near(kin_context *context, const kin_vector_set *set, const kin_umap_options *o, size_t k,
                             kin_near *out, kin_error *err) {
   progress p = {o, 0, 0.5};
-  const kin_near_options options = {o->metric, k, o->search, on_progress, &p};
+  const kin_near_options options = {
+      .metric = o->metric, .k = k, .search = o->search, .on_progress = on_progress, .user = &p};
   if (!o->near) return kin_near_others(context, set, &options, out, NULL, err);
   if (o->near_each < k)
     return kin_fail(err, KIN_ERR_ARGUMENT, "%zu known neighbours of each vector: UMAP needs %zu", o->near_each, k);

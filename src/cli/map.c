@@ -39,7 +39,8 @@ static kin_status find_near(map_job *j, kin_error *err) {
   const size_t each = !wants_uniqueness(j) || wanted > UNIQUE_BY ? wanted : UNIQUE_BY;
   j->near_each = each < n ? each : n - 1;
   if (j->near_each == 0) return KIN_OK;
-  const kin_near_options options = {j->metric, j->near_each, j->search, on_share, j};
+  const kin_near_options options = {
+      .metric = j->metric, .k = j->near_each, .search = j->search, .on_progress = on_share, .user = j};
   if (!(j->near = calloc(n, j->near_each * sizeof *j->near))) {
     snprintf(err->message, sizeof err->message, "out of memory for the neighbours of %zu items", n);
     return err->status = KIN_ERR_MEMORY;

@@ -268,6 +268,41 @@ static void test_frame(void **state) {
   kin_duplicates_free(&d);
 }
 
+/* A mirrored copy of more bytes isn't the best where others match the original; one of more pixels is, and parts of the
+ * original are then known through it. */
+static void test_mirrored_twin(void **state) {
+  fixture *f = *state;
+  kin_image image;
+  kin_error err;
+  char *path = test_source_path("tests/data/photos/moose.jpg");
+  test_assert_ok(kin_image_decode_file(path, 0, &image, &err), &err);
+  free(path);
+  const uint32_t w = image.width, h = image.height;
+  save(f, "x", "0-mirrored", moved(&image, true), 98);
+  save(f, "x", "1", window_of(&image, 0, 0, w, h), 85);
+  save(f, "x", "2-small", resized(&image, w / 2, h / 2), 85);
+  save(f, "x", "3-part", window_of(&image, w / 4, h / 5, w * 11 / 20, h * 3 / 5), 90);
+  save(f, "x", "4-turned", moved(&image, false), 98);
+  kin_duplicates d = find(f, true);
+  assert_int_equal(d.n_groups, 1);
+  assert_int_equal(d.first[1], 5);
+  static const kin_copy_kind kinds[] = {KIN_COPY_MIRRORED, KIN_COPY_BEST, KIN_COPY_PICTURE, KIN_COPY_PART,
+                                        KIN_COPY_TURNED};
+  assert_int_equal(d.copies[0].item, 1);
+  for (size_t i = 0; i < 5; i++) assert_int_equal(d.copies[i].kind, kinds[d.copies[i].item]);
+  kin_duplicates_free(&d);
+  kin_image large = resized(&image, w * 3 / 2, h * 3 / 2);
+  save(f, "x", "5-large", moved(&large, true), 90);
+  kin_image_free(&large), kin_image_free(&image);
+  d = find(f, true);
+  assert_int_equal(d.n_groups, 1);
+  assert_int_equal(d.first[1], 6);
+  static const kin_copy_kind others[] = {KIN_COPY_PICTURE, KIN_COPY_MIRRORED, KIN_COPY_MIRRORED,
+                                         KIN_COPY_PART,    KIN_COPY_TURNED,   KIN_COPY_BEST};
+  for (size_t i = 0; i < 6; i++) assert_int_equal(d.copies[i].kind, others[d.copies[i].item]);
+  kin_duplicates_free(&d);
+}
+
 /* Copies in bytes of a near copy come along; one that can't be decoded is found by its bytes alone. */
 static void test_bytes_among_pictures(void **state) {
   fixture *f = *state;
@@ -434,15 +469,11 @@ static void test_cancel(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
-  const struct CMUnitTest tests[] = {TEST(test_bytes_and_links),
-                                     TEST(test_pictures),
-                                     TEST(test_enlarged_part),
-                                     TEST(test_frame),
-                                     TEST(test_bytes_among_pictures),
-                                     TEST(test_vectors),
-                                     TEST(test_cells),
-                                     TEST(test_texts),
-                                     TEST(test_few),
+  const struct CMUnitTest tests[] = {TEST(test_bytes_and_links), TEST(test_pictures),
+                                     TEST(test_enlarged_part),   TEST(test_frame),
+                                     TEST(test_mirrored_twin),   TEST(test_bytes_among_pictures),
+                                     TEST(test_vectors),         TEST(test_cells),
+                                     TEST(test_texts),           TEST(test_few),
                                      TEST(test_cancel)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

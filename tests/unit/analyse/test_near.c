@@ -59,6 +59,11 @@ static void test_recall(void **state) {
     assert_true(share >= 0.95 && fabs(share - recall) < 0.03);
     for (size_t i = 0; i < N * K; i++) /* to the bit, where it is the same vector */
       if (found[i].index == exact[i].index) assert_true(found[i].distance == exact[i].distance);
+    options.enough = 0.5;
+    test_assert_ok(kin_near_others(context, &set, &options, found, &recall, &err), &err);
+    check_lists(found, N);
+    const double some = share_found(found, exact, N);
+    assert_true(recall >= 0.5 && some <= share && fabs(some - recall) < 0.03);
     for (kin_near_search search = KIN_NEAR_AUTO; search <= KIN_NEAR_EXACT; search++) {
       options.search = search;
       test_assert_ok(kin_near_others(context, &set, &options, found, &recall, &err), &err);
@@ -185,7 +190,9 @@ static void test_bad_input(void **state) {
   test_assert_error(kin_near_others(context, &set, &options, near, NULL, &err), argument, &err, "must be 1 to 1199");
   test_assert_error(kin_near_others(context, &none, &options, near, NULL, &err), argument, &err, "among 0 vectors");
   test_assert_error(kin_near_others(context, &set, NULL, near, NULL, &err), argument, &err, "options");
-  options.k = 1;
+  options.k = 1, options.enough = 1.5;
+  test_assert_error(kin_near_others(context, &set, &options, near, NULL, &err), argument, &err, "share of 1.5");
+  options.enough = 0;
   values[9] = NAN;
   test_assert_error(kin_near_others(context, &set, &options, near, NULL, &err), argument, &err, "vector 4");
   options.search = (kin_near_search)9;
