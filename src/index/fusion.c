@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RANK_CONSTANT = 60 };
-
 size_t kin_rank_of(kin_ranked list, const kin_match *match) {
   for (size_t i = 0; i < list.n; i++)
     if (list.matches[i].id == match->id && list.matches[i].row == match->row) return i + 1;
@@ -14,7 +12,7 @@ size_t kin_rank_of(kin_ranked list, const kin_match *match) {
 
 /* What the list gives to its match number i, for a share of the whole. */
 static double part_of(kin_ranked list, size_t i, double share, bool by_rank) {
-  if (by_rank) return 1.0 / (double)(RANK_CONSTANT + i + 1);
+  if (by_rank) return 1.0 / (double)(KIN_FUSION_RANK + i + 1);
   double most = (double)list.matches[0].score, least = (double)list.matches[list.n - 1].score;
   return share * (most > least ? ((double)list.matches[i].score - least) / (most - least) : 1);
 }

@@ -6,6 +6,8 @@
 
 /* Of each list at most so many count, whatever the page asked for, so that pages fit each other. */
 #define KIN_FUSION_WINDOW 1000
+/* What reciprocal rank fusion adds to ranks. */
+#define KIN_FUSION_RANK 60
 
 /* A list, best first; of a match its place is (id, row). */
 typedef struct kin_ranked {

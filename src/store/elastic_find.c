@@ -16,23 +16,25 @@ static kin_status no_memory(const kin_find *f, kin_error *err) {
 
 /* ------------------------------------------------------------------------ filters */
 
+/* The _id of a document that others made; NULL: it wasn't met yet. */
+static const char *foreign_name(const kin_find *f, int64_t id) {
+  char key[24];
+  snprintf(key, sizeof key, "%lld", (long long)id);
+  return json_string_value(json_object_get(f->store->remote->names, key));
+}
+
 /* {"terms": {"item": [...]}} of what is excluded, or of others' documents their names. */
 static json_t *exclusion(const kin_find *f) {
   const struct kin_remote *r = f->store->remote;
   json_t *list = json_array();
   for (size_t i = 0; i < f->query->n_exclude; i++) {
-    char key[24];
-    snprintf(key, sizeof key, "%lld", (long long)f->query->exclude[i]);
-    const json_t *name = json_object_get(r->names, key);
-    if (!r->foreign || name)
-      json_array_append_new(list,
-                            r->foreign ? json_string(json_string_value(name)) : json_integer(f->query->exclude[i]));
+    const char *name = r->foreign ? foreign_name(f, f->query->exclude[i]) : NULL;
+    if (!r->foreign || name) json_array_append_new(list, name ? json_string(name) : json_integer(f->query->exclude[i]));
   }
   return json_pack("{s{so}}", "terms", r->foreign ? "_id" : "item", list);
 }
 
-/* What every hit must be, {"bool": ...}. */
-static kin_status make_filter(const kin_find *f, json_t **out, kin_error *err) {
+kin_status kin_remote_make_filter(const kin_find *f, json_t **out, kin_error *err) {
   json_t *where = NULL, *without = f->query->n_exclude ? exclusion(f) : NULL;
   kin_status status = f->filter ? kin_remote_where(f->store, f->filter, &where, err) : KIN_OK;
   *out = NULL;
@@ -46,7 +48,7 @@ static kin_status make_filter(const kin_find *f, json_t **out, kin_error *err) {
 
 static kin_status count_population(kin_find *f, kin_error *err) {
   json_t *filter, *answer = NULL;
-  kin_status status = make_filter(f, &filter, err);
+  kin_status status = kin_remote_make_filter(f, &filter, err);
   if (status == KIN_OK) status = kin_remote_post(f->store, "_count", json_pack("{so}", "query", filter), &answer, err);
   f->population = (uint64_t)json_integer_value(json_object_get(answer, "count"));
   json_decref(answer);
@@ -70,13 +72,18 @@ static void end(kin_find *f) {
 
 /* --------------------------------------------------------------------------- hits */
 
+static json_int_t integer_of(const json_t *hit, const char *key) {
+  const json_t *source = json_object_get(hit, "_source");
+  return json_integer_value(source ? json_object_get(source, key)
+                                   : json_array_get(json_object_get(json_object_get(hit, "fields"), key), 0));
+}
+
 /* Of others' documents the id is a hash of their _id, which is remembered for what comes back with the id. */
 static bool identify(kin_store *store, const json_t *hit, int64_t *id, uint64_t *row) {
   struct kin_remote *r = store->remote;
-  const json_t *source = json_object_get(hit, "_source");
   const char *name = json_string_value(json_object_get(hit, "_id"));
-  *row = (uint64_t)json_integer_value(json_object_get(source, "ordinal"));
-  *id = r->foreign && name ? kin_remote_item_of(name) : json_integer_value(json_object_get(source, "item"));
+  *row = r->foreign ? 0 : (uint64_t)integer_of(hit, "ordinal");
+  *id = r->foreign && name ? kin_remote_item_of(name) : integer_of(hit, "item");
   if (!r->foreign) return *id != 0;
   char key[24];
   snprintf(key, sizeof key, "%lld", (long long)*id);
@@ -84,13 +91,19 @@ static bool identify(kin_store *store, const json_t *hit, int64_t *id, uint64_t 
   return name && json_object_set_new(r->names, key, json_string(name)) == 0;
 }
 
-/* Note the hit, for fill and read_vectors, and tell what it is. */
-static kin_status take_hit(kin_find *f, json_t *hit, kin_match *out, kin_error *err) {
-  char key[48];
+kin_status kin_remote_identify(kin_find *f, const json_t *hit, kin_match *out, kin_error *err) {
+  const char *name = json_string_value(json_object_get(hit, "_id"));
   if (!identify(f->store, hit, &out->id, &out->row))
     return kin_fail(err, KIN_ERR_FORMAT, "%s: a document of the index isn't kindred's: %s", f->store->path,
-                    json_string_value(json_object_get(hit, "_id")));
+                    name ? name : "without a name");
   out->score = (float)json_number_value(json_object_get(hit, "_score"));
+  return KIN_OK;
+}
+
+kin_status kin_remote_take_hit(kin_find *f, json_t *hit, kin_match *out, kin_error *err) {
+  char key[48];
+  kin_status status = kin_remote_identify(f, hit, out, err);
+  if (status != KIN_OK) return status;
   kin_remote_name(out->id, out->row, key);
   return json_object_set(f->store->remote->hits, key, hit) == 0 ? KIN_OK : no_memory(f, err);
 }
@@ -101,8 +114,7 @@ static const json_t *noted(const kin_find *f, const kin_match *match) {
   return json_object_get(f->store->remote->hits, key);
 }
 
-/* What is read of each hit. */
-static bool set_fields(const kin_find *f, json_t *body, bool vectors) {
+bool kin_remote_set_fields(const kin_find *f, json_t *body, bool vectors) {
   const struct kin_remote *r = f->store->remote;
   bool ok = body != NULL;
   if (ok && vectors)
@@ -139,17 +151,25 @@ static size_t asked_for(size_t k) {
   return n < KIN_ELASTIC_MOST_HITS ? n : KIN_ELASTIC_MOST_HITS;
 }
 
-static json_t *search_body(const kin_find *f, const float *vector, size_t k, json_t *filter) {
+json_t *kin_remote_knn(const kin_find *f, const float *vector, size_t k, json_t *filter) {
   const struct kin_remote *r = f->store->remote;
   json_t *values = json_array();
   bool ok = values && filter;
+  k = asked_for(k);
   for (size_t i = 0; ok && i < f->dim; i++) ok = json_array_append_new(values, json_real((double)vector[i])) == 0;
-  json_t *body = ok ? json_pack("{s{ss sO sI sI sO} sI}", "knn", "field", r->foreign ? r->vector_field : "vector",
-                                "query_vector", values, "k", (json_int_t)k, "num_candidates",
-                                (json_int_t)candidates_for(r, k), "filter", filter, "size", (json_int_t)k)
-                    : NULL;
+  json_t *knn =
+      ok ? json_pack("{ss sO sI sI sO}", "field", r->foreign ? r->vector_field : "vector", "query_vector", values, "k",
+                     (json_int_t)k, "num_candidates", (json_int_t)candidates_for(r, k), "filter", filter)
+         : NULL;
   json_decref(values);
-  if (body && set_fields(f, body, true)) return body;
+  return knn;
+}
+
+static json_t *search_body(const kin_find *f, const float *vector, size_t wanted, json_t *filter) {
+  json_t *knn = kin_remote_knn(f, vector, wanted, filter);
+  json_t *body = knn ? json_pack("{sO sO}", "knn", knn, "size", json_object_get(knn, "k")) : NULL;
+  json_decref(knn);
+  if (body && kin_remote_set_fields(f, body, true)) return body;
   json_decref(body);
   return NULL;
 }
@@ -157,10 +177,10 @@ static json_t *search_body(const kin_find *f, const float *vector, size_t k, jso
 static kin_status search_one(kin_find *f, const float *query, size_t wanted, float *room, kin_match *out, size_t *n_out,
                              kin_error *err) {
   json_t *filter, *answer = NULL;
-  kin_status status = make_filter(f, &filter, err);
+  kin_status status = kin_remote_make_filter(f, &filter, err);
   size_t k = asked_for(wanted);
   if (status == KIN_OK)
-    status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, search_body(f, query, k, filter), &answer, err);
+    status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, search_body(f, query, wanted, filter), &answer, err);
   json_decref(filter);
   const json_t *hits = kin_remote_hits(answer);
   size_t n = json_array_size(hits) < k ? json_array_size(hits) : k;
@@ -168,7 +188,7 @@ static kin_status search_one(kin_find *f, const float *query, size_t wanted, flo
   if (status == KIN_OK && !found) status = no_memory(f, err);
   for (size_t i = 0; status == KIN_OK && i < n; i++) {
     json_t *hit = json_array_get(hits, i);
-    status = take_hit(f, hit, &found[i], err);
+    status = kin_remote_take_hit(f, hit, &found[i], err);
     if (status == KIN_OK && read_unit(f, hit, room))
       found[i].score = f->store->context->kernels->dot(query, room, f->dim);
     else
@@ -196,35 +216,45 @@ static kin_status search(kin_find *f, const float *vectors, size_t n, size_t k, 
   return status;
 }
 
-static kin_status search_words(kin_find *f, const char *text, size_t most, kin_match **out, size_t *n_out,
-                               kin_error *err) {
-  json_t *words, *filter = NULL, *answer = NULL, *body = NULL;
+kin_status kin_remote_word_query(const kin_find *f, const char *text, json_t **out, kin_error *err) {
+  json_t *words, *filter = NULL;
   *out = NULL;
-  *n_out = 0;
   kin_status status = kin_remote_words(f->store, text, &words, err);
   if (status != KIN_OK || !words) return status;
-  size_t k = most < KIN_ELASTIC_MOST_HITS ? most : KIN_ELASTIC_MOST_HITS;
-  status = make_filter(f, &filter, err);
-  if (status == KIN_OK)
-    body = json_pack("{s{s{sO sO}} sI}", "query", "bool", "must", words, "filter", filter, "size", (json_int_t)k);
+  status = kin_remote_make_filter(f, &filter, err);
+  if (status == KIN_OK && !(*out = json_pack("{s{sO sO}}", "bool", "must", words, "filter", filter)))
+    status = no_memory(f, err);
   json_decref(words);
   json_decref(filter);
-  if (status == KIN_OK && (!body || !set_fields(f, body, false))) status = no_memory(f, err);
-  if (status == KIN_OK)
-    status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, body, &answer, err);
-  else
+  return status;
+}
+
+static kin_status search_words(kin_find *f, const char *text, size_t most, kin_match **out, size_t *n_out,
+                               kin_error *err) {
+  json_t *query, *answer = NULL;
+  *out = NULL;
+  *n_out = 0;
+  kin_status status = kin_remote_word_query(f, text, &query, err);
+  if (status != KIN_OK || !query) return status;
+  size_t k = most < KIN_ELASTIC_MOST_HITS ? most : KIN_ELASTIC_MOST_HITS;
+  json_t *body = json_pack("{so sI sb}", "query", query, "size", (json_int_t)k, "track_total_hits", false);
+  if (!body || !kin_remote_set_fields(f, body, false)) {
     json_decref(body);
+    return no_memory(f, err);
+  }
+  status = kin_remote_post(f->store, KIN_ELASTIC_SEARCH, body, &answer, err);
   const json_t *hits = kin_remote_hits(answer);
   size_t n = json_array_size(hits) < most ? json_array_size(hits) : most;
   if (status == KIN_OK && !(*out = kin_array(n + 1, sizeof **out))) status = no_memory(f, err);
-  for (size_t i = 0; status == KIN_OK && i < n; i++) status = take_hit(f, json_array_get(hits, i), &(*out)[i], err);
+  for (size_t i = 0; status == KIN_OK && i < n; i++)
+    status = kin_remote_take_hit(f, json_array_get(hits, i), &(*out)[i], err);
   if (status == KIN_OK && n) qsort(*out, n, sizeof **out, kin_match_compare);
   *n_out = status == KIN_OK ? n : 0;
   json_decref(answer);
   return status;
 }
 
-/* ------------------------------------------------------------------------ vectors */
+/* ---------------------------------------------------------------------- documents */
 
 typedef struct reading {
   kin_find *f;
@@ -238,10 +268,9 @@ static kin_status no_vector(const kin_find *f, kin_error *err) {
   return kin_fail(err, KIN_ERR_FORMAT, "%s: a document without its vector", f->store->path);
 }
 
-/* The names of the matches that came without a vector: found by words. */
-static kin_status fetch_vectors(kin_find *f, json_t *names, kin_error *err) {
+static kin_status fetch(kin_find *f, json_t *names, bool vectors, kin_error *err) {
   json_t *answer = NULL, *body = json_pack("{s{s{so}} si}", "query", "ids", "values", names, "size", READ_AT_ONCE);
-  if (!body || !set_fields(f, body, true)) {
+  if (!body || !kin_remote_set_fields(f, body, vectors)) {
     json_decref(body);
     return no_memory(f, err);
   }
@@ -249,9 +278,31 @@ static kin_status fetch_vectors(kin_find *f, json_t *names, kin_error *err) {
   const json_t *hits = kin_remote_hits(answer);
   for (size_t i = 0; status == KIN_OK && i < json_array_size(hits); i++) {
     kin_match ignored;
-    status = take_hit(f, json_array_get(hits, i), &ignored, err);
+    status = kin_remote_take_hit(f, json_array_get(hits, i), &ignored, err);
   }
   json_decref(answer);
+  return status;
+}
+
+/* Note the documents of n matches, at most READ_AT_ONCE, that aren't noted yet, or not with their vectors. */
+static kin_status note(kin_find *f, const kin_match *matches, size_t n, bool vectors, kin_error *err) {
+  json_t *names = json_array();
+  for (size_t i = 0; i < n; i++) {
+    const json_t *hit = noted(f, &matches[i]);
+    char own[48];
+    if (hit && !(vectors && !json_object_get(hit, "fields"))) continue;
+    kin_remote_name(matches[i].id, matches[i].row, own);
+    json_array_append_new(names, json_string(f->store->remote->foreign ? foreign_name(f, matches[i].id) : own));
+  }
+  if (json_array_size(names)) return fetch(f, names, vectors, err);
+  json_decref(names);
+  return KIN_OK;
+}
+
+static kin_status prepare(kin_find *f, const kin_match *matches, size_t n, kin_error *err) {
+  kin_status status = KIN_OK;
+  for (size_t at = 0; status == KIN_OK && at < n; at += READ_AT_ONCE)
+    status = note(f, matches + at, n - at < READ_AT_ONCE ? n - at : READ_AT_ONCE, false, err);
   return status;
 }
 
@@ -259,16 +310,7 @@ static kin_status read_vectors(kin_find *f, const kin_match *matches, size_t n, 
   kin_status status = KIN_OK;
   for (size_t at = 0; status == KIN_OK && at < n; at += READ_AT_ONCE) {
     size_t m = n - at < READ_AT_ONCE ? n - at : READ_AT_ONCE;
-    json_t *names = json_array();
-    for (size_t i = 0; i < m; i++) {
-      const json_t *hit = noted(f, &matches[at + i]);
-      if (!json_object_get(hit, "fields"))
-        json_array_append_new(names, json_string(json_string_value(json_object_get(hit, "_id"))));
-    }
-    if (json_array_size(names))
-      status = fetch_vectors(f, names, err);
-    else
-      json_decref(names);
+    status = note(f, matches + at, m, true, err);
     for (size_t i = 0; status == KIN_OK && i < m; i++)
       if (!read_unit(f, noted(f, &matches[at + i]), out + (at + i) * f->dim)) status = no_vector(f, err);
   }
@@ -284,12 +326,10 @@ static kin_status add_vector(void *user, const json_t *hit, kin_error *err) {
 }
 
 static kin_status read_foreign(kin_find *f, int64_t id, reading *r, kin_error *err) {
-  char key[24];
-  snprintf(key, sizeof key, "%lld", (long long)id);
-  const char *name = json_string_value(json_object_get(f->store->remote->names, key));
+  const char *name = foreign_name(f, id);
   if (!name) return KIN_OK;
   json_t *answer = NULL, *body = json_pack("{s{s{s[s]}} si}", "query", "ids", "values", name, "size", 1);
-  if (!body || !set_fields(f, body, true)) {
+  if (!body || !kin_remote_set_fields(f, body, true)) {
     json_decref(body);
     return no_memory(f, err);
   }
@@ -345,6 +385,8 @@ static kin_status fill(kin_find *f, const kin_match *match, kin_hit *out, kin_er
   const char *passage = json_string_value(json_object_get(source, "passage"));
   bool ok;
   *out = (kin_hit){.id = match->id};
+  if (!hit)
+    return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: what was found went while it was read; search again", f->store->path);
   if (f->store->remote->foreign) {
     ok = fill_foreign(f->store->remote, hit, out);
   } else {
@@ -362,7 +404,16 @@ static kin_status fill(kin_find *f, const kin_match *match, kin_hit *out, kin_er
   return no_memory(f, err);
 }
 
-const kin_finder kin_remote_finder = {begin, end, search, search_words, read_vectors, read_item, fill};
+const kin_finder kin_remote_finder = {.begin = begin,
+                                      .end = end,
+                                      .search = search,
+                                      .search_words = search_words,
+                                      .read_vectors = read_vectors,
+                                      .read_item = read_item,
+                                      .fill = fill,
+                                      .prepare = prepare,
+                                      .list_both = kin_remote_list_both,
+                                      .fuse_both = kin_remote_fuse_both};
 
 /* -------------------------------------------------------------------------- items */
 

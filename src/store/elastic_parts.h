@@ -57,6 +57,8 @@ struct kin_remote {
   bool knows_exif;           /* its mapping has what EXIF tells */
   const char *words;         /* texts' analyser, "nori" or "cjk"; NULL: they are indexed as this library's own tokens */
   const char *target;        /* an index to write to in its place; NULL: none */
+  bool cosines;              /* its scores are (1 + cosine) / 2 */
+  bool no_rescoring, no_fusion; /* the cluster was asked in vain to rank by whole vectors, or for rrf */
   size_t candidates;
   char *vector_field, *text_field, *id_field; /* of a foreign index */
   json_t *hits;                               /* of the query at work: by what kin_remote_name gives */
@@ -119,6 +121,26 @@ void kin_remote_read_known(kin_candidate *c, const json_t *source);
 
 /* The item's metadata, a new array. */
 kin_status kin_remote_read_metadata(kin_store *store, int64_t item, json_t **out, kin_error *err);
+
+/* ---- elastic_find.c */
+
+/* What every hit must be, {"bool": ...}. */
+kin_status kin_remote_make_filter(const kin_find *f, json_t **out, kin_error *err);
+/* A knn search for the k nearest, some more being asked for: the index ranks by codes. NULL: out of memory. */
+json_t *kin_remote_knn(const kin_find *f, const float *vector, size_t k, json_t *filter);
+/* Words under the filter as a query; *out is NULL where there are none. */
+kin_status kin_remote_word_query(const kin_find *f, const char *text, json_t **out, kin_error *err);
+/* Let a search give what fill needs of each hit, and its vector. */
+bool kin_remote_set_fields(const kin_find *f, json_t *body, bool vectors);
+/* What a hit is, by its _source, or item and ordinal among its "fields". */
+kin_status kin_remote_identify(kin_find *f, const json_t *hit, kin_match *out, kin_error *err);
+/* Likewise, and note it, for fill and read_vectors. */
+kin_status kin_remote_take_hit(kin_find *f, json_t *hit, kin_match *out, kin_error *err);
+
+/* ---- elastic_both.c: kin_finder's */
+
+kin_status kin_remote_list_both(kin_ranking *r, bool *done, kin_error *err);
+kin_status kin_remote_fuse_both(kin_ranking *r, size_t wanted, bool *done, kin_error *err);
 
 /* ---- elastic_where.c */
 

@@ -66,8 +66,10 @@ static kin_status read_foreign(kin_store *store, const json_t *mapping, kin_erro
   const json_t *field = find_property(json_object_get(mapping, "properties"), r->vector_field);
   const char *type = json_string_value(json_object_get(field, "type"));
   json_int_t dims = json_integer_value(json_object_get(field, "dims"));
+  const char *similarity = json_string_value(json_object_get(field, "similarity"));
   if (!type || strcmp(type, "dense_vector") != 0 || dims < 1)
     return kin_fail(err, KIN_ERR_MISMATCH, "%s: its field %s is no dense_vector", store->path, r->vector_field);
+  r->cosines = !similarity || strcmp(similarity, "cosine") == 0 || strcmp(similarity, "dot_product") == 0;
   r->collection = (kin_collection){
       .id = 1, .dim = (size_t)dims, .image = true, .text = true, .model_path = kin_strdup("a model that isn't known")};
   return r->collection.model_path ? KIN_OK : no_memory(store, err);
@@ -95,6 +97,7 @@ static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err
   if (copy_member(meta, "text_precision", word, sizeof word)) kin_precision_parse(word, &c->text_precision, NULL);
   if (copy_member(meta, "pooling", word, sizeof word)) kin_pooling_parse(word, &c->pooling, NULL);
   c->id = 1;
+  r->cosines = true;
   c->model_path = kin_strdup(path);
   r->words = find_analyzer(analyzer);
   if (!r->words && strcmp(analyzer, "tokens") != 0)

@@ -11,6 +11,7 @@
 
 #define DEFAULT_POOL 100
 #define MOST_POOL 10000
+#define PREPARED 256 /* matches whose folders are read at once */
 
 struct kin_hits {
   size_t n;
@@ -70,6 +71,7 @@ static kin_status take_matches(const kin_ranking *r, size_t needed, selection *o
   kin_find *f = r->find;
   const kin_query *q = f->query;
   size_t most = q->per_group ? q->per_group : 1;
+  const bool by_folder = q->group == KIN_GROUP_FOLDER && f->finder->prepare;
   kin_groups *groups = q->group ? kin_groups_new() : NULL;
   kin_status status = q->group && !groups ? out_of_memory(f, needed, err) : KIN_OK;
   bool ended = r->complete;
@@ -80,7 +82,9 @@ static kin_status take_matches(const kin_ranking *r, size_t needed, selection *o
       ended = true;
       break;
     }
-    if (groups) status = count_in_group(f, groups, &r->matches[i], &count, err);
+    if (by_folder && i % PREPARED == 0)
+      status = f->finder->prepare(f, r->matches + i, r->n - i < PREPARED ? r->n - i : PREPARED, err);
+    if (status == KIN_OK && groups) status = count_in_group(f, groups, &r->matches[i], &count, err);
     if (status != KIN_OK || count > most) continue;
     if (kin_grow((void **)&out->matches, &out->capacity, out->n + 1, sizeof *out->matches))
       out->matches[out->n++] = r->matches[i];
@@ -168,7 +172,7 @@ static kin_status fill_hits(const kin_ranking *r, const kin_match *matches, size
   if (n > SIZE_MAX / sizeof(kin_hit) / 2) return out_of_memory(f, n, err);
   kin_hits *hits = malloc(sizeof *hits + n * sizeof *hits->hits);
   if (!hits) return out_of_memory(f, n, err);
-  kin_status status = KIN_OK;
+  kin_status status = n && f->finder->prepare ? f->finder->prepare(f, matches, n, err) : KIN_OK;
   for (hits->n = 0; status == KIN_OK && hits->n < n;) {
     kin_hit *hit = &hits->hits[hits->n];
     status = f->finder->fill(f, &matches[hits->n], hit, err);

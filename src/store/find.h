@@ -7,6 +7,7 @@
 #include "store/store.h"
 
 typedef struct kin_finder kin_finder;
+typedef struct kin_ranking kin_ranking;
 
 /* A query at work. */
 typedef struct kin_find {
@@ -36,6 +37,15 @@ struct kin_finder {
   kin_status (*read_item)(kin_find *f, int64_t id, double *out, kin_error *err);
   /* All but the scores of a hit, its strings in new memory. */
   kin_status (*fill)(kin_find *f, const kin_match *match, kin_hit *out, kin_error *err);
+
+  /* The following may be NULL. */
+  /* Read at once what fill needs of n matches. */
+  kin_status (*prepare)(kin_find *f, const kin_match *matches, size_t n, kin_error *err);
+  /* Of a query with words and one vector, r->vectors: both lists into r, at once; or their fusion by rank into
+   * r->matches
+   * (`wanted` of it, or all), and of those matches the ranks (kin_ranking). Unless *done, it can't. */
+  kin_status (*list_both)(kin_ranking *r, bool *done, kin_error *err);
+  kin_status (*fuse_both)(kin_ranking *r, size_t wanted, bool *done, kin_error *err);
 };
 
 /* The one of a store in SQLite. */
@@ -47,7 +57,7 @@ kin_status kin_find_check_dim(kin_store *store, const kin_query *query, kin_erro
 /* ---- rank.c */
 
 /* The best matches of a query. Any number of them is the beginning of any larger number. */
-typedef struct kin_ranking {
+struct kin_ranking {
   kin_find *find;
   float *vectors; /* unit: the likes, then the unlikes; with KIN_STRATEGY_SUM one */
   double *weights;
@@ -55,10 +65,10 @@ typedef struct kin_ranking {
   kin_match *matches;
   size_t n;
   bool complete; /* there are no more */
-  /* Of a query with examples and words, the two lists that became one. */
+  /* Of a query with examples and words, the two lists that became one; what isn't known of them has the id 0. */
   kin_match *near, *worded;
   size_t n_near, n_worded;
-} kin_ranking;
+};
 
 kin_status kin_ranking_open(kin_find *f, kin_ranking *out, kin_error *err);
 void kin_ranking_close(kin_ranking *ranking);

@@ -223,23 +223,47 @@ static kin_status rank_words(kin_ranking *r, size_t wanted, kin_error *err) {
   return status;
 }
 
-/* Fuse the best by the examples and the best by the words; there are no others. */
-static kin_status rank_both(kin_ranking *r, kin_error *err) {
-  const kin_query *q = r->find->query;
-  if (r->complete) return KIN_OK;
-  kin_status status = rank_vectors(r, KIN_FUSION_WINDOW, err);
-  if (status != KIN_OK) return status;
+static void forget_lists(kin_ranking *r) {
+  free(r->matches);
+  free(r->near);
+  free(r->worded);
+  r->matches = r->near = r->worded = NULL;
+  r->n = r->n_near = r->n_worded = 0;
+}
+
+/* The best by the examples and the best by the words. */
+static kin_status list_both(kin_ranking *r, kin_error *err) {
+  const kin_finder *finder = r->find->finder;
+  bool done = false;
+  kin_status status = KIN_OK;
+  if (finder->list_both && r->n_likes == 1 && !r->n_unlikes) status = finder->list_both(r, &done, err);
+  if (status == KIN_OK && !done) status = rank_vectors(r, KIN_FUSION_WINDOW, err);
+  if (status != KIN_OK || done) return status;
   r->near = r->matches;
   r->n_near = r->n < KIN_FUSION_WINDOW ? r->n : KIN_FUSION_WINDOW;
   r->matches = NULL;
   r->n = 0;
+  return finder->search_words(r->find, r->find->query->words, KIN_FUSION_WINDOW, &r->worded, &r->n_worded, err);
+}
+
+/* Fuse them; there are no others. */
+static kin_status rank_both(kin_ranking *r, size_t wanted, kin_error *err) {
+  const kin_query *q = r->find->query;
+  const kin_finder *finder = r->find->finder;
+  bool by_rank = q->fusion != KIN_FUSION_WEIGHTED, done = false;
+  kin_status status = KIN_OK;
+  if (r->complete || wanted <= r->n) return KIN_OK;
+  forget_lists(r);
+  if (finder->fuse_both && by_rank && r->n_likes == 1 && !r->n_unlikes)
+    status = finder->fuse_both(r, wanted, &done, err);
+  if (!done) forget_lists(r);
+  if (status == KIN_OK && !done) status = list_both(r, err);
+  if (status != KIN_OK || done) return status;
   r->complete = true;
-  status = r->find->finder->search_words(r->find, q->words, KIN_FUSION_WINDOW, &r->worded, &r->n_worded, err);
-  if (status != KIN_OK) return status;
   r->matches = kin_array(r->n_near + r->n_worded + 1, sizeof *r->matches);
   if (!r->matches) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for fusing two lists");
   size_t n = kin_fuse((kin_ranked){r->near, r->n_near}, (kin_ranked){r->worded, r->n_worded},
-                      q->fusion == KIN_FUSION_WEIGHTED ? q->vector_weight : -1, r->matches);
+                      by_rank ? -1 : q->vector_weight, r->matches);
   if (n == SIZE_MAX) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for fusing two lists");
   r->n = n;
   return KIN_OK;
@@ -248,5 +272,5 @@ static kin_status rank_both(kin_ranking *r, kin_error *err) {
 kin_status kin_ranking_extend(kin_ranking *r, size_t wanted, kin_error *err) {
   const kin_query *q = r->find->query;
   if (!q->words) return rank_vectors(r, wanted, err);
-  return q->n_examples ? rank_both(r, err) : rank_words(r, wanted, err);
+  return q->n_examples ? rank_both(r, wanted, err) : rank_words(r, wanted, err);
 }

@@ -145,7 +145,13 @@ static kin_status fill(kin_find *f, const kin_match *match, kin_hit *hit, kin_er
   return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
 }
 
-const kin_finder kin_sql_finder = {begin, end, search, kin_words_search, read_vectors, read_item, fill};
+const kin_finder kin_sql_finder = {.begin = begin,
+                                   .end = end,
+                                   .search = search,
+                                   .search_words = kin_words_search,
+                                   .read_vectors = read_vectors,
+                                   .read_item = read_item,
+                                   .fill = fill};
 
 kin_status kin_store_item_path(const char *path, char **out, kin_error *err) {
   if (!*path) return kin_fail(err, KIN_ERR_ARGUMENT, "the path of the item is empty");

@@ -9,11 +9,14 @@ import threading
 class FakeElastic:
     """`on_request(method, path, count)` may return (code, headers, bytes) to send instead of an answer, or "drop" to
     close the connection in the midst of it; count is how often this path was asked before. `authorization`: the header
-    that requests must have. `reject(name)` may return the error of a bulk's document."""
+    that requests must have. `reject(name)` may return the error of a bulk's document. `fusion`: the (code, answer) to
+    searches by a retriever, whose bodies are kept in `fused`; `no_rescoring`: it doesn't know the option."""
 
     def __init__(self, certificate=None, analyzers=()):
         self.documents, self.mapping, self.requests = {}, None, []
         self.on_request = self.reject = self.authorization = None
+        self.fused, self.no_rescoring = [], False
+        self.fusion = 400, {"error": {"reason": "unknown retriever [rrf]"}}
         self.analyzers = analyzers
         self.lock = threading.Lock()
         outer = self
@@ -93,7 +96,15 @@ class FakeElastic:
             return 200, {"docs": [self.get(name) for name in json.loads(body)["ids"]]}
         if call == "_bulk":
             return 200, {"items": self.bulk(body.decode().splitlines())}
-        return 200, {"hits": {"hits": self.search(json.loads(body))}}
+        return self.answer_search(json.loads(body))
+
+    def answer_search(self, body):
+        if "retriever" in body:
+            self.fused.append(body)
+            return self.fusion
+        if self.no_rescoring and "rescore_vector" in body.get("knn", {}):
+            return 400, {"error": {"reason": "[knn] unknown field [rescore_vector]"}}
+        return 200, {"hits": {"hits": self.search(body)}}
 
     def get(self, name):
         found = name in self.documents
@@ -130,8 +141,11 @@ class FakeElastic:
                     return False
                 if "term" in part and "item" in part["term"] and document["item"] != part["term"]["item"]:
                     return False
+                if "ids" in part and f"{document['item']:016x}" not in part["ids"]["values"]:
+                    return False
             return True
 
         found = sorted((d["path"], name) for name, d in self.documents.items() if passes(d))
         return [{"_id": name, "_score": 0.5, "_source": self.documents[name], "sort": [path, 0],
-                 "fields": {"vector": self.documents[name]["vector"]}} for path, name in found[:body.get("size", 10)]]
+                 "fields": {"vector": self.documents[name]["vector"],
+                            **{key: [self.documents[name][key]] for key in body.get("docvalue_fields", [])}}} for path, name in found[:body.get("size", 10)]]

@@ -1,6 +1,7 @@
 """What the client of Elasticsearch makes of busy, dying and odd servers, of certificates, keys and addresses."""
 import base64
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -18,7 +19,7 @@ from support import BIN, CommandTest, main, make_bert
 BUSY = b'{"error": {"reason": "too many requests"}}'
 
 
-class Faults(CommandTest):
+class FaultTest(CommandTest):
     def serve(self, **options):
         server = FakeElastic(**options)
         self.addCleanup(server.close)
@@ -33,6 +34,8 @@ class Faults(CommandTest):
                                   **options)
         return json.loads(result.out) if result.out else result
 
+
+class Faults(FaultTest):
     def test_busy_server(self):
         server = self.serve()
 
@@ -204,6 +207,73 @@ class Faults(CommandTest):
             self.assertIn(message, self.run_kindred("search", "x", "--store", store, status=1).err)
         result = self.run_kindred("search", "x", "--store", "elasticsearch://u:hidden@host/No", status=1)
         self.assertNotIn("hidden", result.err)
+
+
+class Fusion(FaultTest):
+    """What tests/data/elastic/record_fusion.py recorded of a real server."""
+    def setUp(self):
+        super().setUp()
+        data = pathlib.Path(os.environ["KINDRED_SOURCE"], "tests/data/elastic/fusion.json")
+        self.recorded = json.loads(data.read_text())
+        self.server = self.serve()
+        self.put_pictures("p/d.png", "p/e.png")
+        self.index(self.store(self.server))
+
+    def ask(self):
+        return json.loads(self.run_kindred("search", "--hybrid", "road", "-n", 4, "--where", "kind = picture", "--json",
+                                           "--store", self.store(self.server)).out)["results"]
+
+    def ask_three_times(self):
+        """Of one opening of the store; how often it tried the retriever."""
+        self.run_kindred("embed", "-q", "-m", self.clip, "-o", "q.npy", "p/a.png", "p/b.png", "p/c.png")
+        self.put("words.txt", "road\n" * 3)
+        driver = pathlib.Path(os.environ["KINDRED_DRIVERS"]) / "driver_queries"
+        self.server.fused.clear()
+        out = subprocess.run([driver, self.store(self.server), "q.npy", "3", "words=words.txt"], cwd=self.folder,
+                             check=True, capture_output=True, text=True, timeout=100).stdout
+        self.assertEqual(len(out.splitlines()), 9)
+        return len(self.server.fused)
+
+    def test_by_the_server(self):
+        self.server.fusion = self.recorded["licensed"]["code"], self.recorded["licensed"]["answer"]
+        recorded = self.recorded["licensed"]["answer"]["hits"]["hits"]
+        self.server.requests.clear()
+        hits = self.ask()
+        asked, = self.server.fused
+        near, worded = asked["retriever"]["rrf"]["retrievers"]
+        del near["knn"]["query_vector"], worded["standard"]["query"]["bool"]["must"]
+        self.assertEqual(asked, self.recorded["licensed"]["request"])
+        self.assertEqual([hit["path"] for hit in hits], [hit["_source"]["path"] for hit in recorded])
+        for hit, known in zip(hits, recorded):
+            self.assertAlmostEqual(hit["score"], known["_score"], places=7)
+            fused = sum(1 / (60 + rank) for rank in (hit["vector_rank"], hit["bm25_rank"]) if rank)
+            self.assertAlmostEqual(hit["score"], fused, places=7)
+        self.assertIn(None, [hit["bm25_rank"] for hit in hits])
+        self.assertEqual(self.server.count("_search"), 1)
+
+    def test_without_licence_or_retriever(self):
+        for why in ("unlicensed", "unknown"):
+            self.server.fusion = self.recorded[why]["code"], self.recorded[why]["answer"]
+            hits = self.ask()
+            self.assertEqual(len(hits), 4)
+            for hit in hits:
+                self.assertAlmostEqual(hit["score"], 1 / (60 + hit["vector_rank"]) + 1 / (60 + hit["bm25_rank"]), places=7)
+            self.assertEqual(self.ask_three_times(), 1) # once refused it isn't asked again
+
+    def test_explanations_that_explain_nothing(self):
+        answer = json.loads(json.dumps(self.recorded["licensed"]["answer"]))
+        for explanation in ({}, {"description": "initial ranks [1, 1]", "details": [{"value": 1}, {"value": 9}]}):
+            for hit in answer["hits"]["hits"]:
+                hit["_explanation"] = explanation
+            self.server.fusion = 200, answer
+            self.assertEqual(len(self.ask()), 4)
+            self.assertEqual(self.ask_three_times(), 1)
+
+    def test_server_that_cannot_rescore(self):
+        self.server.no_rescoring = True
+        hits = self.ask()
+        self.assertEqual(len(hits), 4)
+        self.assertEqual(len({hit["vector_rank"] for hit in hits} - {None}), 4)
 
 
 if __name__ == "__main__":

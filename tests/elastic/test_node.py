@@ -139,6 +139,8 @@ class Indexing(ElasticTest):
         self.assertEqual(self.found("--bm25", '"red lorry"'), ["c.png"])
         self.assertEqual(self.found("--bm25", '"lorry red"'), [])
         self.assertEqual(self.found("--hybrid", "lorry", "-n", 1), ["c.png"])
+        self.assertEqual(self.found("--hybrid", "lorry", "--group", "folder"), ["c.png"])
+        self.assertEqual(self.found("--hybrid", "lorry", "--weight", 0, "--diversity", 0.3)[0], "c.png")
         self.put("p/b.txt", "바다")
         self.assertEqual(self.counts("p"), [0, 3, 0, 0])
         self.assertEqual(self.found("--bm25", "도로"), [])
@@ -418,6 +420,10 @@ class OthersIndices(ElasticTest):
         self.assertEqual(self.found("-m", self.clip, "-i", "b.png", "-n", 1, "--vector-field", "embedding"), ["b"])
         self.assertEqual(self.found("-m", self.clip, "-i", "b.png", "-w", "meta.colour = 'red'", *fields), ["sku-a"])
         self.assertEqual(self.found("--bm25", "c", *fields), ["sku-c"])
+        both = self.run_kindred("search", "-m", self.clip, "--hybrid", "c", "--json", "--store", self.store, *fields).out
+        both = json.loads(both)["results"]
+        self.assertEqual([hit["path"] for hit in both if hit["bm25_rank"]], ["sku-c"])
+        self.assertEqual(sorted(hit["vector_rank"] for hit in both), [1, 2, 3])
         near = self.run_kindred("similar", "sku-a", "--store", self.store, "--json", *fields).out
         self.assertEqual(sorted(hit["path"] for hit in json.loads(near)["results"]), ["sku-b", "sku-c"])
         refused = {("search", "-m", self.clip, "-i", "b.png", "--vector-field", "colour"): "no dense_vector",
