@@ -447,7 +447,7 @@ typedef struct kin_optimize_options {
 typedef struct kin_optimize_trial {
   char ann[128]; /* its factory string */
   size_t probes,
-      ef;        /* the least effort, one of them or neither, that found 0.97 of their nearest ten; or the largest */
+      ef;        /* the least effort, one of them or neither, that found 0.98 of their nearest ten; or the largest */
   double recall; /* what it found; 0: there are too few vectors to measure by */
   bool kept;     /* false: "auto" went on, as no effort that is worth it found enough */
 } kin_optimize_trial;
