@@ -357,7 +357,7 @@ KIN_API kin_status kin_store_open(kin_context *context, const char *path, kin_st
 typedef struct kin_elastic_options {
   const char *ca_file;      /* certificates to trust, PEM; default: the system's */
   const char *api_key_file; /* holds an API key as Elasticsearch gives it "encoded"; it goes before a user */
-  unsigned timeout_s;       /* for an answer; default 120 */
+  unsigned timeout_s;       /* for an answer; default 600 */
   size_t candidates;        /* that each shard looks at in a search, at most 10,000: more find more of the nearest;
                              * default 200, or twice the results wanted */
   /* Search an index that others made, for reading only: its field of vectors (dense_vector), of texts to search words

@@ -9,9 +9,11 @@
 
 #define CONNECTIONS 4
 #define CONNECT_TIMEOUT_S 10
-#define ANSWER_TIMEOUT_S 120
-/* Waits double from half a second: a node that is started again has half a minute. */
-#define RETRIES 7
+/* A busy node may take minutes; one that is gone is told by the probes of its silent connections. */
+#define ANSWER_TIMEOUT_S 600
+#define FIRST_PROBE_S 30
+#define PROBE_INTERVAL_S 10
+/* Waits double from half a second: a node that is started again, or catches up, has some two minutes. */
 #define FIRST_WAIT_S 0.5
 #define LONGEST_WAIT_S 16.0
 #define LONGEST_ASKED_S 600 /* a server that asks for a longer wait isn't waited for */
@@ -100,6 +102,9 @@ static bool configure(connection *c, const kin_elastic_options *options, const c
             curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S) == CURLE_OK &&
             curl_easy_setopt(c->curl, CURLOPT_TIMEOUT,
                              (long)(options->timeout_s ? options->timeout_s : ANSWER_TIMEOUT_S)) == CURLE_OK &&
+            curl_easy_setopt(c->curl, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&
+            curl_easy_setopt(c->curl, CURLOPT_TCP_KEEPIDLE, (long)FIRST_PROBE_S) == CURLE_OK &&
+            curl_easy_setopt(c->curl, CURLOPT_TCP_KEEPINTVL, (long)PROBE_INTERVAL_S) == CURLE_OK &&
             curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->error) == CURLE_OK &&
             curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
             curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c) == CURLE_OK &&
@@ -242,7 +247,7 @@ kin_status kin_elastic_pause(kin_elastic *e, int failures, kin_error *err) {
 static bool try_again(kin_elastic *e, connection *c, double wait) {
   kin_elastic_request *r = c->request;
   /* Where no host has answered yet each is asked once, without waiting. */
-  unsigned most = e->answered ? RETRIES : (unsigned)e->address->n_hosts - 1;
+  unsigned most = e->answered ? KIN_ELASTIC_TRIES - 1 : (unsigned)e->address->n_hosts - 1;
   if (c->host == e->host) e->host = (e->host + 1) % e->address->n_hosts;
   if (r->failures >= most) return false;
   if (wait < 0) wait = e->answered ? wait_after((int)r->failures) : 0;

@@ -26,6 +26,9 @@ void kin_elastic_address_free(kin_elastic_address *address);
 
 typedef struct kin_elastic kin_elastic;
 
+/* How often something is sent to a cluster that is too busy for it, or was lost. */
+enum { KIN_ELASTIC_TRIES = 12 };
+
 typedef struct kin_elastic_request {
   const char *method, *path; /* path and query: "photos/_search" */
   const char *body;          /* JSON; NULL: none */

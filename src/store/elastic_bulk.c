@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define REQUEST_BYTES (4 << 20)
-#define MOST_TRIES 8  /* of documents that a busy node turned away */
 #define MOST_NAMED 20 /* failures of a commit that are named */
 
 static kin_status no_memory(const kin_update *u, kin_error *err) {
@@ -285,7 +284,7 @@ kin_status kin_remote_send(kin_update *u, kin_error *err) {
   for (int tries = 0; status == KIN_OK && run->n; tries++) {
     if (tries) status = kin_elastic_pause(u->store->remote->client, tries - 1, err);
     if (status == KIN_OK) status = send_once(u, &named, err);
-    if (status == KIN_OK && run->n && tries + 1 == MOST_TRIES) return KIN_ERR_IO; /* err says why */
+    if (status == KIN_OK && run->n && tries + 1 == KIN_ELASTIC_TRIES) return KIN_ERR_IO; /* err says why */
   }
   run->bytes = 0;
   return status;

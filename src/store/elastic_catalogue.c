@@ -11,7 +11,6 @@
 
 #define ENOUGH_BYTES (16 << 20)
 #define ENOUGH_SECONDS 5.0
-#define MOST_TRIES 8
 
 static kin_status no_memory(const kin_update *u, kin_error *err) {
   return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", u->store->path);
@@ -81,7 +80,7 @@ kin_status kin_remote_get_known(kin_update *u, json_t *names, json_t **out, kin_
   *out = NULL;
   for (int tries = 0; status == KIN_OK && reason; tries++) {
     if (tries) status = kin_elastic_pause(u->store->remote->client, tries - 1, err);
-    if (tries == MOST_TRIES) return kin_fail(err, KIN_ERR_IO, "%s: %s", u->store->path, reason);
+    if (tries == KIN_ELASTIC_TRIES) return kin_fail(err, KIN_ERR_IO, "%s: %s", u->store->path, reason);
     json_decref(*out);
     *out = NULL;
     if (status == KIN_OK) status = kin_remote_post(u->store, call, json_pack("{sO}", "ids", names), out, err);

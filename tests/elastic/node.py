@@ -97,7 +97,7 @@ class Node:
         self.process = None
         self.home = find_home()
 
-    def start(self, seconds=120):
+    def start(self, seconds=300):
         config = self.folder / "config"
         config.mkdir(parents=True, exist_ok=True)
         (config / "elasticsearch.yml").write_text(
@@ -124,14 +124,16 @@ class Node:
 
     def answers(self):
         try:
-            return self.call("GET", "_cluster/health")["status"] in ("green", "yellow")
+            return self.call("GET", "_cluster/health", seconds=10)["status"] in ("green", "yellow")
         except (OSError, ValueError):
             return False
 
     def has(self, index):
         try:
             return bool(self.call("GET", f"{index}/_mapping"))
-        except OSError:
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
             return False
 
     def kill(self):
@@ -145,11 +147,11 @@ class Node:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, seconds=300):
         request = urllib.request.Request(f"{self.url}/{path}", method=method,
                                          data=None if body is None else json.dumps(body).encode(),
                                          headers={"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
             return json.load(answer)
 
 

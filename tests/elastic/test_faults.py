@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,6 +138,25 @@ class Faults(FaultTest):
         self.assertEqual(self.index(hosts)["embedded"], 3)
         result = self.run_kindred("search", "x", "--store", f"elasticsearch://127.0.0.1:{gone.port}/photos", status=1)
         self.assertIn(f"can't reach http://127.0.0.1:{gone.port}", result.err)
+
+    def test_slow_answers_and_hosts_that_take_no_connection(self):
+        """A host has ten seconds to accept a connection, and much longer to answer."""
+        server = self.serve()
+        self.index(self.store(server))
+        server.on_request = lambda method, path, before: time.sleep(11) if path.endswith("_count") and not before else None
+        with socket.socket() as full, socket.socket() as waiting, socket.socket() as another:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for s in (waiting, another): # one fills the queue
+                s.setblocking(False)
+                s.connect_ex(full.getsockname())
+            hosts = f"elasticsearch://127.0.0.1:{full.getsockname()[1]},127.0.0.1:{server.port}/photos"
+            searches = [subprocess.Popen([BIN, "search", "x", "--store", store], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                        for store in (self.store(server), hosts)]
+            for search in searches:
+                out, err = search.communicate(timeout=100)
+                self.assertEqual((search.returncode, out.decode().count(".png")), (0, 3), err)
 
     def test_interrupt_while_waiting(self):
         server = self.serve()
