@@ -13,6 +13,10 @@
 #define KIN_ELASTIC_SEARCH "_search?allow_partial_search_results=false"
 /* Behind the name of a caption's field: its text, where that field holds this library's own tokens. */
 #define KIN_ELASTIC_WHOLE "_text"
+/* The analysers that are used where a cluster has them: of Korean stems, of pairs of characters. The stems' suit no
+ * other language: a field of theirs has another inside it, with the pairs and their name. */
+#define KIN_ELASTIC_STEMS "nori"
+#define KIN_ELASTIC_PAIRS "cjk"
 enum { KIN_ELASTIC_MOST_HITS = 10000, KIN_ELASTIC_PAGE = 500 };
 
 /* A file's document with ordinal 0 while its parts come in. */

@@ -38,13 +38,9 @@ static bool copy_collection(const kin_collection *from, kin_collection *to) {
   return to->model_path && (to->text_model_path || !from->text_model_path);
 }
 
-/* The analysers that are used where a cluster has them, the best first. */
-static const char *const analyzers[] = {"nori", "cjk"};
-
 static const char *find_analyzer(const char *name) {
-  for (size_t i = 0; i < sizeof analyzers / sizeof *analyzers; i++)
-    if (strcmp(name, analyzers[i]) == 0) return analyzers[i];
-  return NULL;
+  if (strcmp(name, KIN_ELASTIC_STEMS) == 0) return KIN_ELASTIC_STEMS;
+  return strcmp(name, KIN_ELASTIC_PAIRS) == 0 ? KIN_ELASTIC_PAIRS : NULL;
 }
 
 static bool copy_member(const json_t *meta, const char *key, char *out, size_t size) {
@@ -218,12 +214,15 @@ static json_t *meta_of(const kin_collection *c, const char *words) {
   return NULL;
 }
 
-static bool set_type(json_t *properties, const char *names, const char *type, const char *analyzer, bool indexed) {
+static bool set_type(json_t *properties, const char *names, const char *type, const char *analyzer) {
   bool ok = true;
-  for (const char *name = names; ok && *name; name += strlen(name) + 1)
-    ok = json_object_set_new(properties, name,
-                             indexed ? json_pack("{ss ss*}", "type", type, "analyzer", analyzer)
-                                     : json_pack("{ss sb}", "type", type, "index", false)) == 0;
+  for (const char *name = names; ok && *name; name += strlen(name) + 1) {
+    json_t *pairs = analyzer && strcmp(analyzer, KIN_ELASTIC_STEMS) == 0
+                        ? json_pack("{s{ss ss}}", KIN_ELASTIC_PAIRS, "type", type, "analyzer", KIN_ELASTIC_PAIRS)
+                        : NULL;
+    json_t *field = json_pack("{ss ss* so*}", "type", type, "analyzer", analyzer, "fields", pairs);
+    ok = json_object_set_new(properties, name, field) == 0;
+  }
   return ok;
 }
 
@@ -235,12 +234,11 @@ static json_t *properties_of(const kin_collection *c, const char *words) {
   json_t *p = json_object();
   const char *analyzer = words ? words : "whitespace";
   bool ok =
-      p && set_type(p, "path\0name\0folder\0kind\0sha256\0", "keyword", NULL, true) &&
-      set_type(p, "item\0size\0mtime_ns\0", "long", NULL, true) &&
-      set_type(p, "ordinal\0width\0height\0", "integer", NULL, true) &&
-      set_type(p, "name_words\0", "text", "whitespace", true) &&
-      set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", analyzer, true) &&
-      set_type(p, words ? "passage\0" : "passage_words\0", "text", analyzer, true) &&
+      p && set_type(p, "path\0name\0folder\0kind\0sha256\0", "keyword", NULL) &&
+      set_type(p, "item\0size\0mtime_ns\0", "long", NULL) && set_type(p, "ordinal\0width\0height\0", "integer", NULL) &&
+      set_type(p, "name_words\0", "text", "whitespace") &&
+      set_type(p, "caption_given\0caption_sidecar\0caption_embedded\0", "text", analyzer) &&
+      set_type(p, words ? "passage\0" : "passage_words\0", "text", analyzer) &&
       json_object_set_new(p, "meta",
                           json_pack("{ss s{s{ss} s{ss si} s{ss}}}", "type", "nested", "properties", "key", "type",
                                     "keyword", "text", "type", "keyword", "ignore_above", MOST_COMPARED, "number",
@@ -265,15 +263,12 @@ static kin_status ask_analyzer(kin_store *store, const char *name, bool *out, ki
   return kin_fail(err, status, "%s", reason.message);
 }
 
-/* The first analyser that the cluster has; NULL: none. */
+/* NULL: the cluster has none. */
 static kin_status choose_analyzer(kin_store *store, const char **out, kin_error *err) {
-  kin_status status = KIN_OK;
-  *out = NULL;
-  for (size_t i = 0; status == KIN_OK && !*out && i < sizeof analyzers / sizeof *analyzers; i++) {
-    bool known = false;
-    status = ask_analyzer(store, analyzers[i], &known, err);
-    if (known) *out = analyzers[i];
-  }
+  bool pairs = false, stems = false;
+  kin_status status = ask_analyzer(store, KIN_ELASTIC_PAIRS, &pairs, err);
+  if (status == KIN_OK && pairs) status = ask_analyzer(store, KIN_ELASTIC_STEMS, &stems, err);
+  *out = stems ? KIN_ELASTIC_STEMS : pairs ? KIN_ELASTIC_PAIRS : NULL;
   return status;
 }
 

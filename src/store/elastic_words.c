@@ -12,7 +12,8 @@ enum { MOST_WORDS = 1024 };
 typedef struct place {
   const char *field;
   double weight;
-  bool tokens; /* it holds this library's own tokens */
+  bool tokens;       /* it holds this library's own tokens */
+  const char *pairs; /* the field of its pairs of characters, itself or inside it; NULL: others made it */
 } place;
 
 typedef struct builder {
@@ -29,11 +30,19 @@ static void put(builder *b, json_t *query) {
 /* A single character of Chinese, Japanese or Korean is in bigrams too, in either place. */
 static json_t *single(const builder *b, const char *text, size_t size) {
   char *pattern = kin_format("*%.*s*", (int)size, text);
-  json_t *query = pattern ? json_pack("{s{s{ss sf ss}}}", "wildcard", b->place->field, "value", pattern, "boost",
+  json_t *query = pattern ? json_pack("{s{s{ss sf ss}}}", "wildcard", b->place->pairs, "value", pattern, "boost",
                                       b->place->weight, "rewrite", "top_terms_blended_freqs_100")
                           : NULL;
   free(pattern);
   return query;
+}
+
+/* An analyser finds such a character only where it stands alone. */
+static bool on_single(void *user, const kin_search_token *token) {
+  builder *b = user;
+  if (token->kind == KIN_SEARCH_TAIL) return true;
+  if (token->kind == KIN_SEARCH_SINGLE) put(b, single(b, token->text, token->size));
+  return !b->failed && ++b->n <= MOST_WORDS;
 }
 
 static bool on_token(void *user, const kin_search_token *token) {
@@ -47,8 +56,14 @@ static bool on_token(void *user, const kin_search_token *token) {
   return !b->failed && ++b->n <= MOST_WORDS;
 }
 
+/* Takes `text`. By stems or by pairs: whichever finds more. */
 static json_t *match(const char *kind, const place *p, json_t *text) {
-  return json_pack("{s{s{so sf}}}", kind, p->field, "query", text, "boost", p->weight);
+  if (!p->pairs || strcmp(p->pairs, p->field) == 0)
+    return json_pack("{s{s{so sf}}}", kind, p->field, "query", text, "boost", p->weight);
+  json_t *query = json_pack("{s{s[{s{s{sO sf}}} {s{s{sO sf}}}]}}", "dis_max", "queries", kind, p->field, "query", text,
+                            "boost", p->weight, kind, p->pairs, "query", text, "boost", p->weight);
+  json_decref(text);
+  return query;
 }
 
 /* A stretch of the query, in quotes or not. */
@@ -56,6 +71,7 @@ static kin_status put_part(builder *b, const char *text, size_t size, bool phras
   kin_status status = KIN_OK;
   if (!b->place->tokens) {
     put(b, match(phrase ? "match_phrase" : "match", b->place, json_stringn(text, size)));
+    if (b->place->pairs && !phrase) status = kin_search_tokens(text, size, on_single, b, err);
   } else if (!phrase) {
     status = kin_search_tokens(text, size, on_token, b, err);
   } else {
@@ -87,12 +103,15 @@ static kin_status put_place(const place *p, const char *text, json_t *any, size_
 
 kin_status kin_remote_words(const kin_store *store, const char *text, json_t **out, kin_error *err) {
   const struct kin_remote *r = store->remote;
-  const place own[] = {{"name_words", 0.5, true},
-                       {"caption_given", 1, !r->words},
-                       {"caption_sidecar", 1, !r->words},
-                       {"caption_embedded", 1, !r->words},
-                       {r->words ? "passage" : "passage_words", 1, !r->words}};
-  const place others = {r->text_field, 1, false};
+  const bool stems = r->words && strcmp(r->words, KIN_ELASTIC_STEMS) == 0, tokens = !r->words;
+  const char *text_field = tokens ? "passage_words" : "passage";
+  const place own[] = {
+      {"name_words", 0.5, true, "name_words"},
+      {"caption_given", 1, tokens, stems ? "caption_given." KIN_ELASTIC_PAIRS : "caption_given"},
+      {"caption_sidecar", 1, tokens, stems ? "caption_sidecar." KIN_ELASTIC_PAIRS : "caption_sidecar"},
+      {"caption_embedded", 1, tokens, stems ? "caption_embedded." KIN_ELASTIC_PAIRS : "caption_embedded"},
+      {text_field, 1, tokens, stems ? "passage." KIN_ELASTIC_PAIRS : text_field}};
+  const place others = {r->text_field, 1, false, NULL};
   kin_status status = KIN_OK;
   *out = NULL;
   if (r->foreign && !r->text_field)

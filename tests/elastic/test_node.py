@@ -167,14 +167,17 @@ class Korean(ElasticTest):
         bert = make_bert(self.folder / "bert")
         self.put("n/a.txt", "사람이 없는 도로에서 걸었다")
         self.put("n/b.txt", "바다에 갔다")
+        self.put("n/c.txt", "東京タワーの夜景を見た")
+        self.put("n/d.txt", "没有人的海边下着雪")
         self.put("c.csv", "path,caption\nn/b.txt,눈이 온 산\n")
         self.index("-m", bert, "n", "--captions", "c.csv")
         mapping = self.server.call("GET", "korean/_mapping")["korean-000001"]["mappings"]
         self.assertEqual({mapping["properties"][name]["analyzer"] for name in ("passage", "caption_given")}, {"nori"})
         self.assertEqual(mapping["_meta"]["kindred"]["words"], "nori")
         for words, names in {"도로": ["a.txt"], "사람": ["a.txt"], "걷다": ["a.txt"], "바다": ["b.txt"], "산": ["b.txt"],
-                             "바다로": ["b.txt"], '"사람이 없는"': ["a.txt"], "하늘": []}.items():
-            self.assertEqual(self.found("--bm25", words), names, words)
+                             "바다로": ["b.txt"], "서": ["a.txt"], "다": ["a.txt", "b.txt"], "夜": ["c.txt"], "雪": ["d.txt"], "夜景": ["c.txt"], "タワー": ["c.txt"], "東京": ["c.txt"], "海边": ["d.txt"],
+                             "没有人": ["d.txt"], "下着雪": ["d.txt"], '"の夜景"': ["c.txt"], '"人的海边"': ["d.txt"], '"사람이 없는"': ["a.txt"], "하늘": []}.items():
+            self.assertEqual(sorted(self.found("--bm25", words)), names, words)
         self.run_kindred("index", "--rebuild", "--store", self.store)
         self.assertEqual(self.found("--bm25", "도로"), ["a.txt"])
         exported = self.run_kindred("store", "export", "--store", self.store).out
