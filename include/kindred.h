@@ -629,7 +629,8 @@ typedef struct kin_query {
   size_t pool;      /* default 100, at most 10,000 */
 } kin_query;
 
-/* Search the chosen collection. An empty store has no hits. KIN_ERR_MISMATCH for another number of floats, or
+/* Search the chosen collection; for words alone, all of them where none is chosen, an item that is in several once, by
+ * its best hit's (no diversity then). An empty store has no hits. KIN_ERR_MISMATCH for another number of floats, or
  * when no collection is chosen among several; KIN_ERR_ARGUMENT for a filter that can't be read (the message names the
  * column) and examples that are not finite or cancel each other out; KIN_ERR_NOT_FOUND for an example that isn't in the
  * collection. */

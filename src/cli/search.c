@@ -76,7 +76,8 @@ static int search(const cli_command *command, const search_options *o, const cli
   const char *text = operands->count ? operands->items[0] : NULL;
   cli_query q = {.words = o->bm25 || o->hybrid ? text : NULL, .vector_weight = o->weight};
   status = cli_query_open(&q, &o->query);
-  if (status == CLI_OK) status = cli_query_choose(command, &q, o->text_model, texts && !o->bm25, images);
+  bool anywhere = o->bm25 && !o->query.common.model && o->query.diversity == 0;
+  if (status == CLI_OK && !anywhere) status = cli_query_choose(command, &q, o->text_model, texts && !o->bm25, images);
   if (status == CLI_OK && !o->bm25) status = add_examples(&q, o, text);
   if (status == CLI_OK) status = cli_query_run(&q);
   if (status == CLI_OK) remember_text_model(&q, o);

@@ -229,12 +229,11 @@ static kin_status check_query(const kin_query *q, kin_error *err) {
   return KIN_OK;
 }
 
-kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **out, kin_error *err) {
-  *out = NULL;
+/* In the chosen collection. */
+static kin_status find_in_one(kin_store *store, const kin_query *query, kin_hits **out, kin_error *err) {
   kin_find f = {.store = store, .finder = store->remote ? &kin_remote_finder : &kin_sql_finder, .query = query};
-  kin_status status = check_query(query, err);
-  if (status == KIN_OK && store->remote &&
-      ((query->ann && strcmp(query->ann, "auto") != 0) || query->ann_probes || query->ann_ef))
+  kin_status status = KIN_OK;
+  if (store->remote && ((query->ann && strcmp(query->ann, "auto") != 0) || query->ann_probes || query->ann_ef))
     status = kin_remote_cant(store,
                              "Elasticsearch searches by an index of its own, to which --ann, --probes and --ef say "
                              "nothing; to find more give it --candidates N",
@@ -245,6 +244,125 @@ kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **o
   if (status == KIN_OK) status = answer(&f, out, err);
   f.finder->end(&f);
   kin_filter_free(f.filter);
+  return status;
+}
+
+/* ------------------------------------------------------- words, in every collection */
+
+/* A hit and the collection that it is of. */
+typedef struct placed {
+  kin_hit hit;
+  int64_t collection;
+} placed;
+
+typedef struct places {
+  placed *items;
+  size_t n, capacity;
+} places;
+
+/* The order of kin_match_compare, then of collections. */
+static int compare_placed(const void *a, const void *b) {
+  const placed *x = a, *y = b;
+  if (x->hit.score != y->hit.score) return x->hit.score > y->hit.score ? -1 : 1;
+  if (x->hit.id != y->hit.id) return x->hit.id < y->hit.id ? -1 : 1;
+  if (x->collection != y->collection) return x->collection < y->collection ? -1 : 1;
+  return (x->hit.offset > y->hit.offset) - (x->hit.offset < y->hit.offset);
+}
+
+static kin_status take_hits(kin_store *store, kin_hits *hits, places *to, kin_error *err) {
+  if (!kin_grow((void **)&to->items, &to->capacity, to->n + hits->n + 1, sizeof *to->items))
+    return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu results", store->path, hits->n);
+  for (size_t i = 0; i < hits->n; i++) to->items[to->n++] = (placed){hits->hits[i], store->selected};
+  hits->n = 0;
+  return KIN_OK;
+}
+
+/* Whether an item's best hit is of another collection: its passages are cut once more there. */
+static bool is_again(const places *all, size_t at) {
+  for (size_t i = 0; i < at; i++)
+    if (all->items[i].hit.id == all->items[at].hit.id) return all->items[i].collection != all->items[at].collection;
+  return false;
+}
+
+/* How many of a hit's group there are with it; SIZE_MAX: out of memory. */
+static size_t count_with(kin_groups *groups, const kin_query *q, const kin_hit *hit) {
+  size_t count = 0;
+  const char *slash = strrchr(hit->path, '/');
+  bool ok = q->group == KIN_GROUP_FILE
+                ? kin_groups_count(groups, &hit->id, sizeof hit->id, &count)
+                : kin_groups_count(groups, hit->path, slash ? (size_t)(slash - hit->path) : 0, &count);
+  return ok ? count : SIZE_MAX;
+}
+
+/* The page of the hits of all collections, in order. */
+static kin_status cut_page(const kin_store *store, const kin_query *q, places *all, kin_hits **out, kin_error *err) {
+  kin_hits *hits = malloc(sizeof *hits + all->n * sizeof *hits->hits);
+  kin_groups *groups = q->group ? kin_groups_new() : NULL;
+  size_t most = q->per_group ? q->per_group : 1, skip = q->offset;
+  bool ok = hits && (groups || !q->group);
+  if (hits) hits->n = 0;
+  for (size_t i = 0; ok && i < all->n && hits->n < q->k; i++) {
+    placed *p = &all->items[i];
+    if (is_again(all, i)) continue;
+    size_t count = groups ? count_with(groups, q, &p->hit) : 1;
+    ok = count != SIZE_MAX;
+    if (!ok || count > most) continue;
+    if (skip) {
+      skip--;
+      continue;
+    }
+    hits->hits[hits->n++] = p->hit;
+    p->hit.path = p->hit.passage = NULL;
+  }
+  kin_groups_free(groups);
+  if (ok) {
+    *out = hits;
+    return KIN_OK;
+  }
+  kin_hits_close(hits);
+  return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory for %zu results", store->path, all->n);
+}
+
+/* BM25 counts words over the whole store, so that the scores of all collections are one order. */
+static kin_status find_in_all(kin_store *store, const kin_query *query, const kin_collection *list, size_t n,
+                              kin_hits **out, kin_error *err) {
+  kin_query part = *query;
+  places all = {0};
+  kin_status status = KIN_OK;
+  part.offset = 0;
+  part.k = query->k > SIZE_MAX - query->offset ? SIZE_MAX : query->k + query->offset;
+  for (size_t i = 0; status == KIN_OK && i < n; i++) {
+    kin_hits *hits = NULL;
+    store->selected = list[i].id;
+    status = find_in_one(store, &part, &hits, err);
+    if (status == KIN_OK) status = take_hits(store, hits, &all, err);
+    kin_hits_close(hits);
+  }
+  store->selected = 0;
+  if (all.n) qsort(all.items, all.n, sizeof *all.items, compare_placed);
+  if (status == KIN_OK) status = cut_page(store, query, &all, out, err);
+  for (size_t i = 0; i < all.n; i++) hit_free(&all.items[i].hit);
+  free(all.items);
+  return status;
+}
+
+static kin_status list_all(kin_store *store, kin_collection **out, size_t *n, kin_error *err) {
+  kin_status status = kin_sql_transact(store, KIN_SQL_BEGIN_READ, err);
+  if (status == KIN_OK) status = kin_collections_read(store, 0, out, n, err);
+  kin_sql_rollback(store);
+  return status;
+}
+
+kin_status kin_store_find(kin_store *store, const kin_query *query, kin_hits **out, kin_error *err) {
+  kin_collection *list = NULL;
+  size_t n = 0;
+  *out = NULL;
+  kin_status status = check_query(query, err);
+  bool words_alone = !query->n_examples && query->diversity == 0; /* diversity compares vectors */
+  if (status == KIN_OK && words_alone && !store->remote && !store->selected) status = list_all(store, &list, &n, err);
+  if (status != KIN_OK) return status;
+  status = n > 1 ? find_in_all(store, query, list, n, out, err) : find_in_one(store, query, out, err);
+  kin_collections_free(list, n);
   return status;
 }
 

@@ -1,7 +1,8 @@
 """Several models in one store: kindred collections, the choice of one, and text models of their own."""
 import json
+import pathlib
 
-from support import CommandTest, cosine, main, make_clip
+from support import CommandTest, cosine, main, make_bert, make_clip
 
 
 class Store(CommandTest):
@@ -56,6 +57,31 @@ class Collections(Store):
         self.assertIn(str(self.clip), result.err)
         result = self.run_kindred("index", "p", status=1)
         self.assertIn("name the model to use", result.err)
+
+    def test_words_are_searched_in_all(self):
+        """A file that only one model knows is found, one that both know once, with the same score as in either."""
+        (self.folder / "p/note.txt").write_text("the cat\n\nthe dog on the road")
+        captions = [{"path": "p/a.png", "caption": "a cat"}, {"path": "p/b.png", "caption": "a cat, a cat and a road"}]
+        self.put("captions.jsonl", "".join(json.dumps(c) + "\n" for c in captions))
+        self.index("-m", make_bert(self.folder / "bert"))
+        self.index("-m", self.clip, "--captions", "captions.jsonl")
+        self.index("-m", self.dino)
+        self.assertEqual([c["items"] for c in self.collections()], [1, 2, 2])
+
+        def found(*args):
+            return [(pathlib.Path(r["path"]).name, r["score"]) for r in self.search("--bm25", *args)]
+
+        hits = found("cat road")
+        self.assertEqual({name for name, _ in hits}, {"a.png", "b.png", "note.txt"})
+        self.assertEqual(hits, sorted(hits, key=lambda hit: -hit[1]))
+        alone = found("cat road", "-m", self.folder / "bert") + found("cat road", "-m", self.clip)
+        self.assertEqual(sorted(hits), sorted(alone))
+        self.assertEqual(found("cat road", "-n", "1", "--offset", "1"), hits[1:2])
+        self.assertEqual(found("cat road", "--where", "name glob '*.png'"), [h for h in hits if h[0] != "note.txt"])
+        self.assertEqual(found("cat road", "--group", "folder"), hits[:1])
+        self.assertEqual(len({name for name, _ in found("cat road", "--group", "file")}), 3)
+        error = self.run_kindred("search", "--bm25", "cat", "--diversity", "0.5", status=1).err
+        self.assertIn("name the model to use", error)
 
     def test_dropping(self):
         self.index("-m", self.clip)
