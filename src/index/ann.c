@@ -31,7 +31,10 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
                           .at = kin_vectors_at,
                           .dot = context->kernels->dot,
                           .dots = context->kernels->dots,
-                          .dot_four = context->kernels->dot_four};
+                          .dot_four = context->kernels->dot_four,
+                          .room_new = kin_links_room_new,
+                          .room_free = kin_links_room_free,
+                          .descend = kin_links_descend};
 }
 
 void kin_ann_close(kin_ann *ann) {

@@ -23,6 +23,7 @@
 #include <memory>
 #include <new>
 #include <omp.h>
+#include <random>
 #include <vector>
 
 namespace {
@@ -70,13 +71,14 @@ private:
 // ------------------------------------------------------------- vectors that stay in the vector file
 
 struct RowsComputer final : faiss::DistanceComputer {
-  explicit RowsComputer(const kin_faiss_rows &r) : rows(r) {
+  // With a sign of -1 the nearest are the least, as graphs are made.
+  explicit RowsComputer(const kin_faiss_rows &r, float s = 1) : rows(r), sign(s) {
   }
   void set_query(const float *x) override {
     query = x;
   }
   float operator()(int64_t i) override {
-    return rows.dot(query, at(i), rows.dim);
+    return sign * rows.dot(query, at(i), rows.dim);
   }
   // Four at once, where FAISS asks for that (not 1.7).
   void distances_batch_4(const int64_t i, const int64_t j, const int64_t k, const int64_t l, float &a, float &b,
@@ -84,16 +86,17 @@ struct RowsComputer final : faiss::DistanceComputer {
     const float *const four[4] = {at(i), at(j), at(k), at(l)};
     float out[4];
     rows.dot_four(query, four, rows.dim, out);
-    a = out[0], b = out[1], c = out[2], d = out[3];
+    a = sign * out[0], b = sign * out[1], c = sign * out[2], d = sign * out[3];
   }
   float symmetric_dis(int64_t i, int64_t j) override {
-    return rows.dot(at(i), at(j), rows.dim);
+    return sign * rows.dot(at(i), at(j), rows.dim);
   }
   const float *at(int64_t i) const {
     return rows.at(rows.file, static_cast<uint64_t>(i));
   }
   const kin_faiss_rows &rows;
   const float *query = nullptr;
+  float sign;
 };
 
 // The storage of an HNSW index.
@@ -306,14 +309,79 @@ void train(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress
   index->train(static_cast<int64_t>(size), sample.data());
 }
 
+kin_links view(const faiss::IndexHNSWFlat &index) {
+  const faiss::HNSW &hnsw = index.hnsw;
+  return {hnsw.neighbors.data(),
+          hnsw.offsets.data(),
+          hnsw.cum_nneighbor_per_level.data(),
+          static_cast<int>(hnsw.entry_point),
+          hnsw.max_level,
+          static_cast<uint64_t>(index.ntotal)};
+}
+
+// Rows whose highest level is `level`, the graph being whole above it.
+void link(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, const std::vector<int32_t> &list, int level,
+          std::vector<omp_lock_t> &locks) {
+  constexpr size_t width = 32;
+  const kin_links above = view(index);
+  const bool wide = level == 0 && above.top > 0;
+  const auto n = static_cast<int64_t>(list.size());
+#pragma omp parallel if (n > 100)
+  {
+    faiss::VisitedTable visited(static_cast<int>(index.ntotal));
+    RowsComputer distance(rows, -1);
+    kin_links_room *room = wide ? rows.room_new(&above, width) : nullptr;
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n; i++) {
+      const int32_t row = list[static_cast<size_t>(i)];
+      distance.set_query(distance.at(row));
+      if (room) {
+        const int32_t near = rows.descend(&above, rows.file, rows.dot_four, room, distance.query);
+        omp_set_lock(&locks[static_cast<size_t>(row)]);
+        index.hnsw.add_links_starting_from(distance, row, near, distance(near), 0, locks.data(), visited);
+        omp_unset_lock(&locks[static_cast<size_t>(row)]);
+      } else {
+        index.hnsw.add_with_locks(distance, level, row, locks, visited);
+      }
+    }
+    rows.room_free(room);
+  }
+}
+
+// What IndexHNSW::add does, but that a row of the lowest level, as most are, begins where a wide walk above it leads.
+// FAISS's walk, of one vertex, comes to the wrong one of many tight clusters, where the row then is linked for good.
+void add_to_links(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, uint64_t first, uint64_t n) {
+  index.hnsw.prepare_level_tab(n);
+  index.storage->add(static_cast<int64_t>(n), nullptr);
+  index.ntotal += static_cast<int64_t>(n);
+  std::vector<omp_lock_t> locks(static_cast<size_t>(index.ntotal));
+  for (auto &lock : locks) omp_init_lock(&lock);
+  std::vector<std::vector<int32_t>> levels;
+  for (uint64_t row = first; row < first + n; row++) {
+    const auto level = static_cast<size_t>(index.hnsw.levels[row] - 1);
+    if (levels.size() <= level) levels.resize(level + 1);
+    levels[level].push_back(static_cast<int32_t>(row));
+  }
+  std::mt19937 random(789);
+  for (size_t level = levels.size(); level-- > 0;) {
+    std::shuffle(levels[level].begin(), levels[level].end(), random); // neighbours in the file aren't added at once
+    link(index, rows, levels[level], static_cast<int>(level), locks);
+  }
+  for (auto &lock : locks) omp_destroy_lock(&lock);
+}
+
 // In steps that grow with the index: each of HNSW's costs some time for every row that is there already.
 void fill(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress &progress) {
   std::vector<float> vectors;
   progress.begin("adding", n);
   for (uint64_t row = 0, step; row < n; row += step) {
     step = std::min(std::max<uint64_t>(1000, row / 100), n - row);
-    copy_rows(rows, row, step, 1, 1, vectors);
-    index->add(static_cast<int64_t>(step), vectors.data());
+    if (auto *links = as_links(index)) {
+      add_to_links(*links, rows, row, step);
+    } else {
+      copy_rows(rows, row, step, 1, 1, vectors);
+      index->add(static_cast<int64_t>(step), vectors.data());
+    }
     progress.step(step);
   }
 }
@@ -439,13 +507,7 @@ void describe(const kin_faiss *faiss, kin_faiss_kind *out) {
 bool get_links(const kin_faiss *faiss, kin_links *out) {
   const faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
   if (!links || links->ntotal == 0) return false;
-  const faiss::HNSW &hnsw = links->hnsw;
-  *out = {hnsw.neighbors.data(),
-          hnsw.offsets.data(),
-          hnsw.cum_nneighbor_per_level.data(),
-          static_cast<int>(hnsw.entry_point),
-          hnsw.max_level,
-          count(faiss)};
+  *out = view(*links);
   return true;
 }
 

@@ -21,6 +21,10 @@ typedef struct kin_faiss_rows {
   float (*dot)(const float *a, const float *b, size_t n);    /* kin_kernels' */
   void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
   void (*dot_four)(const float *query, const float *const rows[4], size_t dim, float out[4]);
+  kin_links_room *(*room_new)(const kin_links *links, size_t ef); /* links.h's */
+  void (*room_free)(kin_links_room *room);
+  int32_t (*descend)(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
+                     const float *query);
 } kin_faiss_rows;
 
 typedef struct kin_faiss_build {
@@ -38,7 +42,7 @@ typedef struct kin_faiss_kind {
 } kin_faiss_kind;
 
 /* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
-#define KIN_FAISS_INTERFACE 3
+#define KIN_FAISS_INTERFACE 4
 typedef struct kin_faiss_calls {
   int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
   /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,

@@ -157,18 +157,33 @@ static void walk(const kin_links *links, const rows *r, kin_links_room *room, in
   }
 }
 
+/* Walk the levels from the highest to the `last`. */
+static void walk_down(const kin_links *links, const rows *r, kin_links_room *room, int64_t without, int last) {
+  size_t upper_ef = room->ef < UPPER_EF ? room->ef : UPPER_EF;
+  float first[AT_ONCE];
+  score(r, &links->entry, 1, first);
+  room->kept.n = room->compared = 0;
+  push(&room->kept, (vertex){first[0], links->entry});
+  for (int level = links->top; level >= last; level--) {
+    begin_level(room, without);
+    walk(links, r, room, level, level ? upper_ef : room->ef);
+  }
+}
+
+int32_t kin_links_descend(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
+                          const float *query) {
+  const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
+  walk_down(links, &r, room, -1, 1);
+  vertex best = room->kept.items[0];
+  for (size_t i = 1; i < room->kept.n; i++)
+    if (room->kept.items[i].key > best.key) best = room->kept.items[i];
+  return best.row;
+}
+
 void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                       const float *query, int64_t without, size_t k, int64_t *out) {
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
-  size_t upper_ef = room->ef < UPPER_EF ? room->ef : UPPER_EF;
-  float first[AT_ONCE];
-  score(&r, &links->entry, 1, first);
-  room->kept.n = room->compared = 0;
-  push(&room->kept, (vertex){first[0], links->entry});
-  for (int level = links->top; level >= 0; level--) {
-    begin_level(room, without);
-    walk(links, &r, room, level, level ? upper_ef : room->ef);
-  }
+  walk_down(links, &r, room, without, 0);
   for (size_t i = k; i > room->kept.n; i--) out[i - 1] = -1;
   while (room->kept.n > k) pop(&room->kept);
   while (room->kept.n) {
