@@ -39,6 +39,8 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
 
 void kin_ann_close(kin_ann *ann) {
   if (!ann) return;
+  for (size_t i = 0; i < ann->n_rooms; i++) kin_links_room_free(ann->rooms[i]);
+  pthread_mutex_destroy(&ann->lock);
   if (ann->calls) ann->calls->free(ann->faiss);
   free(ann->path);
   free(ann);
@@ -47,6 +49,7 @@ void kin_ann_close(kin_ann *ann) {
 static kin_ann *new_ann(kin_context *context, const kin_vectors *file) {
   kin_ann *ann = calloc(1, sizeof *ann);
   if (!ann) return NULL;
+  pthread_mutex_init(&ann->lock, NULL);
   ann->context = context;
   ann->rows = rows_of(context, file);
   return ann;
@@ -69,7 +72,7 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
   kin_ann *ann = new_ann(context, file);
   if (ann) ann->path = kin_ann_path(kin_vectors_path(file));
   if (!ann || !ann->path) {
-    free(ann);
+    kin_ann_close(ann);
     return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", kin_vectors_path(file));
   }
   if (stat(ann->path, &s) == 0) {
@@ -212,7 +215,7 @@ kin_status kin_ann_build(kin_context *context, const kin_vectors *file, const ki
 
 /* Queries at work: blocks of them, each by one thread. */
 typedef struct search {
-  const kin_ann *ann;
+  kin_ann *ann;
   const kin_vectors *file;
   const uint64_t *dead;
   const kin_index_query *query;
@@ -285,19 +288,37 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
   return KIN_OK;
 }
 
+static kin_links_room *take_room(kin_ann *ann, size_t ef) {
+  pthread_mutex_lock(&ann->lock);
+  kin_links_room *room = ann->n_rooms ? ann->rooms[--ann->n_rooms] : NULL;
+  pthread_mutex_unlock(&ann->lock);
+  if (!room) return kin_links_room_new(&ann->links, ef);
+  if (kin_links_room_set_ef(room, ef)) return room;
+  kin_links_room_free(room);
+  return NULL;
+}
+
+static void give_room(kin_ann *ann, kin_links_room *room) {
+  pthread_mutex_lock(&ann->lock);
+  bool fits = ann->n_rooms < KIN_ANN_ROOMS;
+  if (fits) ann->rooms[ann->n_rooms++] = room;
+  pthread_mutex_unlock(&ann->lock);
+  if (!fits) kin_links_room_free(room);
+}
+
 /* About the s->depth nearest rows of queries [first, first + n) into found[n][s->depth]. */
 static kin_status find(const search *s, size_t first, size_t n, int64_t *found, uint64_t *compared, kin_error *err) {
-  const kin_ann *ann = s->ann;
+  kin_ann *ann = s->ann;
   const float *vectors = s->query->vectors + first * ann->rows.dim;
   if (!ann->has_links) return ann->calls->search(ann->faiss, vectors, n, s->depth, found, err);
-  kin_links_room *room = kin_links_room_new(&ann->links, s->ef > s->depth ? s->ef : s->depth);
+  kin_links_room *room = take_room(ann, s->ef > s->depth ? s->ef : s->depth);
   if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
   for (size_t i = 0; i < n; i++) {
     kin_links_search(&ann->links, s->file, ann->rows.dot_four, room, vectors + i * ann->rows.dim,
                      s->without ? s->without[first + i] : -1, s->depth, found + i * s->depth);
     *compared += kin_links_compared(room);
   }
-  kin_links_room_free(room);
+  give_room(ann, room);
   return KIN_OK;
 }
 

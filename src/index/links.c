@@ -39,18 +39,20 @@ static size_t most_neighbours(const kin_links *links) {
   return (size_t)links->starts[1];
 }
 
+bool kin_links_room_set_ef(kin_links_room *room, size_t ef) {
+  room->ef = ef;
+  return kin_grow((void **)&room->kept.items, &room->kept.capacity, ef + 1, sizeof *room->kept.items);
+}
+
 kin_links_room *kin_links_room_new(const kin_links *links, size_t ef) {
   kin_links_room *room = calloc(1, sizeof *room);
   if (!room) return NULL;
-  room->ef = ef;
   room->rows = links->rows;
-  room->kept.items = kin_array(ef + 1, sizeof *room->kept.items);
-  room->kept.capacity = ef + 1;
   room->visits.items = kin_array(links->rows + 1, sizeof *room->visits.items);
   room->visits.capacity = links->rows + 1;
   room->seen = calloc(links->rows, 1);
   room->fresh = kin_array(most_neighbours(links), sizeof *room->fresh);
-  if (room->kept.items && room->visits.items && room->seen && room->fresh) return room;
+  if (kin_links_room_set_ef(room, ef) && room->visits.items && room->seen && room->fresh) return room;
   kin_links_room_free(room);
   return NULL;
 }

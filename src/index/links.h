@@ -24,6 +24,8 @@ typedef void kin_links_dots(const float *query, const float *const rows[4], size
 typedef struct kin_links_room kin_links_room;
 kin_links_room *kin_links_room_new(const kin_links *links, size_t ef);
 void kin_links_room_free(kin_links_room *room);
+/* For the searches to come; false: out of memory. */
+bool kin_links_room_set_ef(kin_links_room *room, size_t ef);
 
 /* About the k nearest rows to `query`, best first, into out[k], -1 where there are fewer. Of all that it meets it keeps
  * the best `ef`, that of the room: at least k. The graph is walked as if the row `without` weren't in it, but where the
