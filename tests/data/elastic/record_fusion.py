@@ -3,9 +3,9 @@
 
     python3 tests/data/elastic/record_fusion.py KINDRED HOST:PORT
 
-It was made by Elasticsearch 8.19.21 with the module rank-rrf built from its source (without the short form of queries,
-which isn't asked for), first under a basic licence, then under a trial one. The node that tests start hasn't got that
-module, which isn't published."""
+It was made by Elasticsearch 8.19.21 with its licence module and the rrf retriever, retyped from its public source without
+the short form of queries, which isn't asked for: first under a basic licence, then under a trial one. The node that tests
+start hasn't got the module rank-rrf, which isn't published."""
 import http.server
 import json
 import os
