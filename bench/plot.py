@@ -3,7 +3,7 @@ import html
 import math
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 76, 150, 44, 56
+LEFT, RIGHT, TOP, BOTTOM = 76, 180, 44, 56
 LIGHT = ("#0b62c4", "#c4450b", "#2b8a3e", "#8a3ab9", "#b08900", "#5c6770")
 DARK = ("#6cb2ff", "#ff9e6b", "#7ddb8f", "#d3a4f5", "#f0cf5a", "#aab4bd")
 
