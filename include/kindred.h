@@ -376,6 +376,10 @@ KIN_API kin_status kin_store_open_with(kin_context *context, const char *path, k
 KIN_API void kin_store_close(kin_store *store);
 
 /* One model's vectors in a store. Vectors of two collections are never compared. */
+/* Where an approximate index was measured to find less of the nearest ten, searches are exact unless told how far to
+ * look in it. */
+#define KIN_ANN_PROMISE 0.95f
+
 typedef struct kin_collection_info {
   int64_t id; /* from 1; never given twice in a store */
   char model_id[65];
@@ -395,8 +399,8 @@ typedef struct kin_collection_info {
   char ann[128];                   /* its approximate index, by the factory string; "": none */
   uint64_t ann_vectors, ann_bytes; /* rows that it is of, holes among them counted (later ones are scanned); its file */
   size_t ann_probes, ann_ef;       /* how far searches look in it unless told otherwise: one of them, or neither */
-  double ann_recall; /* of the nearest ten of a sample of its vectors, so searched for; 0: not measured. Below
-                      * 0.95 searches are exact unless another effort is asked for */
+  double ann_recall;               /* of the nearest ten of a sample of its vectors, so searched for; 0: not measured
+                                    * (KIN_ANN_PROMISE) */
 } kin_collection_info;
 
 typedef struct kin_collections kin_collections;

@@ -1,8 +1,8 @@
 /* What clusters are like and how good they are: Davies-Bouldin, agreement with other labels, centres and spread, words,
  * and the number of clusters that silhouettes speak for. */
 #include "analyse/analyse.h"
-#include "analyse/random.h"
 #include "base/context.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "analyse/detector.h"
 
 #include "analyse/analyse.h"
-#include "analyse/random.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * Kolmogorov-Smirnov test along principal components; and where between them the change lies. */
 #include "analyse/analyse.h"
 #include "analyse/exact.h"
-#include "analyse/random.h"
 #include "base/context.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>

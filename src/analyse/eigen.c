@@ -4,8 +4,8 @@
 #include "analyse/eigen.h"
 
 #include "analyse/linear.h"
-#include "analyse/random.h"
 #include "base/context.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #define KIN_KMEANS_H
 
 #include "analyse/nearest_side.h"
-#include "analyse/random.h"
+#include "base/random.h"
 
 typedef struct kin_points {
   kin_context *context;

@@ -10,8 +10,8 @@
 #include "analyse/analyse.h"
 #include "analyse/exact.h"
 #include "analyse/near_lists.h"
-#include "analyse/random.h"
 #include "base/context.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>

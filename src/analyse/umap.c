@@ -2,7 +2,7 @@
 #include "analyse/umap.h"
 
 #include "analyse/analyse.h"
-#include "analyse/random.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -8,9 +8,9 @@
  *
  * Each epoch is cut into PASSES over all points, with a part of a point's pairs each. In one pass the near neighbours,
  * which stand still meanwhile, would undo what a far one has drawn, and groups with few links would drift apart. */
-#include "analyse/random.h"
 #include "analyse/umap.h"
 #include "base/context.h"
+#include "base/random.h"
 #include "kernel/kernel.h"
 
 #include <stdlib.h>

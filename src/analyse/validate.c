@@ -1,17 +1,10 @@
 /* Cross-validation of classifiers: stratified folds, predictions of what was kept apart, the confusion matrix. */
 #include "analyse/classify.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* splitmix64 */
-static uint64_t next_random(uint64_t *state) {
-  uint64_t z = *state += 0x9E3779B97F4A7C15u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  return z ^ z >> 31;
-}
 
 /* Classes numbered in the order in which they first occur, [*n_classes] sizes into *sizes. */
 typedef struct census {
@@ -66,13 +59,13 @@ static bool take_census(const uint32_t *labels, size_t n, census *out) {
 }
 
 /* Deal one class: `shares` [folds] says how many of it go into each fold, in order or shuffled. `members` are where. */
-static void deal_class(const size_t *members, size_t n, const size_t *shares, size_t folds, uint64_t *random,
+static void deal_class(const size_t *members, size_t n, const size_t *shares, size_t folds, kin_random *random,
                        uint32_t *out) {
   size_t at = 0;
   for (size_t f = 0; f < folds; f++)
     for (size_t i = 0; i < shares[f]; i++) out[members[at++]] = (uint32_t)f;
   for (size_t i = n; random && i > 1; i--) {
-    const size_t a = members[i - 1], b = members[next_random(random) % i];
+    const size_t a = members[i - 1], b = members[kin_random_next(random) % i];
     const uint32_t fold = out[a];
     out[a] = out[b];
     out[b] = fold;
@@ -83,6 +76,7 @@ static void deal_class(const size_t *members, size_t n, const size_t *shares, si
 static bool deal(const census *c, size_t n, size_t folds, uint64_t seed, uint32_t *out) {
   size_t *members = kin_array(n, sizeof *members), *shares = kin_array(folds, sizeof *shares), begin = 0;
   const bool ok = members && shares;
+  kin_random random = {seed};
   for (size_t class = 0; ok && class < c->classes; class ++) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
@@ -90,7 +84,7 @@ static bool deal(const census *c, size_t n, size_t folds, uint64_t seed, uint32_
     memset(shares, 0, folds * sizeof *shares);
     for (size_t i = 0; i < count; i++) shares[(begin + i) % folds]++;
     begin += count;
-    deal_class(members, count, shares, folds, seed ? &seed : NULL, out);
+    deal_class(members, count, shares, folds, seed ? &random : NULL, out);
   }
   free(members);
   free(shares);

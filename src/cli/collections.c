@@ -32,7 +32,7 @@ char *cli_describe_effort(size_t probes, size_t ef, double recall, char out[CLI_
   if (ef) snprintf(effort, sizeof effort, " with ef %zu", ef);
   if (recall > 0)
     snprintf(out, CLI_EFFORT, "finds %.3g of the nearest ten%s%s", recall, effort,
-             recall < 0.95 ? ": searches are exact unless --ef or --probes asks for more" : "");
+             (float)recall < KIN_ANN_PROMISE ? ": searches are exact unless --ef or --probes asks for more" : "");
   else
     snprintf(out, CLI_EFFORT, "not measured");
   return out;

@@ -118,9 +118,7 @@ kin_status kin_ann_read_head(const char *vectors_path, const kin_vectors_key *ke
   int fd = open_file(path, &status, err);
   if (status == KIN_OK) status = read_head(path, fd, key, &h, err);
   if (fd >= 0) close(fd);
-  if (status == KIN_OK) {
-    *out = ann_head(&h);
-  }
+  if (status == KIN_OK) *out = ann_head(&h);
   free(path);
   return status;
 }

@@ -2,6 +2,8 @@
  * to its neighbours, which no query from outside has done for it. */
 #include "index/ann_measure.h"
 
+#include "base/random.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,19 +37,14 @@ struct kin_ann_sample {
 
 /* ------------------------------------------------------------------ the sample */
 
-static uint64_t mix(uint64_t z) {
-  z += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 /* One of each of SAMPLE equal parts of the rows; a dead one is replaced by the next that lives. */
 static void choose_rows(kin_ann_sample *s, uint64_t rows, const uint64_t *dead) {
   uint64_t from = 0;
   size_t parts = rows < SAMPLE ? (size_t)rows : SAMPLE;
   for (size_t i = 0; i < parts; i++) {
-    uint64_t first = rows * i / parts, end = rows * (i + 1) / parts, row = first + mix(i) % (end - first);
+    kin_random random = {i};
+    uint64_t first = rows * i / parts, end = rows * (i + 1) / parts;
+    uint64_t row = first + kin_random_next(&random) % (end - first);
     if (row < from) row = from;
     while (row < rows && (dead[row / 64] >> (row % 64) & 1)) row++;
     if (row == rows) return;

@@ -34,7 +34,6 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
                                   uint64_t *compared, bool *complete, kin_error *err);
 
 #define KIN_ANN_NEAREST 10 /* matches for which an index is measured */
-#define KIN_ANN_PROMISE 0.95f
 /* Of an index that can't be measured. */
 #define KIN_ANN_EF 128
 #define KIN_ANN_CANDIDATES 112

@@ -322,7 +322,6 @@ kin_links view(const faiss::IndexHNSWFlat &index) {
 // Rows whose highest level is `level`, the graph being whole above it.
 void link(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, const std::vector<int32_t> &list, int level,
           std::vector<omp_lock_t> &locks) {
-  constexpr size_t width = 32;
   const kin_links above = view(index);
   const bool wide = level == 0 && above.top > 0;
   const auto n = static_cast<int64_t>(list.size());
@@ -330,7 +329,7 @@ void link(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, const std::ve
   {
     faiss::VisitedTable visited(static_cast<int>(index.ntotal));
     RowsComputer distance(rows, -1);
-    kin_links_room *room = wide ? rows.room_new(&above, width) : nullptr;
+    kin_links_room *room = wide ? rows.room_new(&above, KIN_LINKS_UPPER_EF) : nullptr;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < n; i++) {
       const int32_t row = list[static_cast<size_t>(i)];

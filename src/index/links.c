@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT_ONCE 4   /* rows that are compared at once */
-#define UPPER_EF 32 /* rows kept above the lowest level, at most: more find no more (docs/ann.md) */
+#define AT_ONCE 4 /* rows that are compared at once */
 
 typedef struct vertex {
   float key; /* the least is on top of a heap: the score of the kept, less the score of those to visit */
@@ -161,7 +160,7 @@ static void walk(const kin_links *links, const rows *r, kin_links_room *room, in
 
 /* Walk the levels from the highest to the `last`. */
 static void walk_down(const kin_links *links, const rows *r, kin_links_room *room, int64_t without, int last) {
-  size_t upper_ef = room->ef < UPPER_EF ? room->ef : UPPER_EF;
+  size_t upper_ef = room->ef < KIN_LINKS_UPPER_EF ? room->ef : KIN_LINKS_UPPER_EF;
   float first[AT_ONCE];
   score(r, &links->entry, 1, first);
   room->kept.n = room->compared = 0;

@@ -20,6 +20,9 @@ typedef struct kin_links {
 
 typedef void kin_links_dots(const float *query, const float *const rows[4], size_t dim, float out[4]); /* dot_four */
 
+/* Rows kept above the lowest level, at most: more find no more (docs/ann.md). */
+#define KIN_LINKS_UPPER_EF 32
+
 /* What a thread needs for its searches; any number of them, one after another. */
 typedef struct kin_links_room kin_links_room;
 kin_links_room *kin_links_room_new(const kin_links *links, size_t ef);

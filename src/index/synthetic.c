@@ -1,6 +1,8 @@
 /* Numbers by hashing their places, so that any vector can be made without those before it. */
 #include "index/synthetic.h"
 
+#include "base/random.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -12,15 +14,9 @@ struct kin_synthetic {
   float centres[]; /* [CLUSTERS][dim] */
 };
 
-static uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 /* About normal: the sum of the four 16-bit numbers of a hash. */
 static float normal(uint64_t seed, size_t i) {
-  uint64_t z = mix(seed * 0x9e3779b97f4a7c15u + (i + 1) * 0xd1342543de82ef95u);
+  uint64_t z = kin_random_mix(seed * 0x9e3779b97f4a7c15u + (i + 1) * 0xd1342543de82ef95u);
   float sum = (float)(z & 0xffff) + (float)(z >> 16 & 0xffff) + (float)(z >> 32 & 0xffff) + (float)(z >> 48);
   return (sum - 131070.0f) / 37837.0f;
 }
@@ -42,7 +38,7 @@ void kin_synthetic_close(kin_synthetic *synthetic) {
 }
 
 static void make(const kin_synthetic *s, uint64_t number, float *out) {
-  uint64_t seed = mix(s->seed ^ number * 0x9e3779b97f4a7c15u);
+  uint64_t seed = kin_random_mix(s->seed ^ number * 0x9e3779b97f4a7c15u);
   const float *centre = s->centres + seed % CLUSTERS * s->dim;
   float squares = 0;
   for (size_t i = 0; i < s->dim; i++) {

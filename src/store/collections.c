@@ -148,6 +148,12 @@ void kin_collections_close(kin_collections *collections) {
   free(collections);
 }
 
+static void tell_effort(const kin_ann_effort *e, size_t *probes, size_t *ef, double *recall) {
+  *probes = e->probes;
+  *ef = e->probes ? 0 : e->ef; /* with lists, it is about finding them */
+  *recall = (double)e->recall;
+}
+
 static kin_status describe(kin_store *store, const kin_collection *c, kin_collection_info *out, kin_error *err) {
   *out = (kin_collection_info){.id = c->id,
                                .precision = c->precision,
@@ -168,9 +174,7 @@ static kin_status describe(kin_store *store, const kin_collection *c, kin_collec
     memcpy(out->ann, ann.factory, sizeof out->ann);
     out->ann_vectors = ann.rows;
     out->ann_bytes = ann.bytes;
-    out->ann_probes = ann.effort.probes;
-    out->ann_ef = ann.effort.probes ? 0 : ann.effort.ef; /* with lists, it is about finding them */
-    out->ann_recall = (double)ann.effort.recall;
+    tell_effort(&ann.effort, &out->ann_probes, &out->ann_ef, &out->ann_recall);
   }
   kin_status status = count_vectors(store, c->id, &out->items, &out->vectors, err);
   out->holes = c->rows - out->vectors;
@@ -466,12 +470,9 @@ kin_status kin_store_drop_collection(kin_store *store, int64_t id, kin_error *er
 
 static void tell_trials(const kin_ann_trial *trials, kin_optimized *out) {
   for (size_t i = 0; i < KIN_ANN_TRIALS && *trials[i].factory; i++) {
-    const kin_ann_effort *e = &trials[i].effort;
     kin_optimize_trial *to = &out->trials[out->n++];
     memcpy(to->ann, trials[i].factory, sizeof to->ann);
-    to->probes = e->probes;
-    to->ef = e->probes ? 0 : e->ef;
-    to->recall = (double)e->recall;
+    tell_effort(&trials[i].effort, &to->probes, &to->ef, &to->recall);
     to->kept = trials[i].kept;
   }
 }

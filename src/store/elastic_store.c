@@ -272,6 +272,20 @@ static kin_status choose_analyzer(kin_store *store, const char **out, kin_error 
   return status;
 }
 
+/* Add to the index's mapping; takes `mapping`, NULL: out of memory. */
+static kin_status put_mapping(kin_store *store, json_t *mapping, kin_error *err) {
+  json_t *answer = NULL;
+  char *call = mapping ? kin_format("%s/_mapping", store->remote->index) : NULL;
+  if (!call) {
+    json_decref(mapping);
+    return no_memory(store, err);
+  }
+  kin_status status = kin_elastic_call(store->remote->client, "PUT", call, mapping, false, &answer, err);
+  json_decref(answer);
+  free(call);
+  return status;
+}
+
 kin_status kin_remote_create(kin_store *store, const kin_collection *c, const char *name, bool first, kin_error *err) {
   struct kin_remote *r = store->remote;
   const char *words = r->words;
@@ -313,17 +327,8 @@ static kin_status create_first(kin_store *store, const kin_store_encoder *e, kin
 
 /* An index made before EXIF was read gets its fields, and the values as its files are indexed again. */
 static kin_status add_exif(kin_store *store, kin_error *err) {
-  struct kin_remote *r = store->remote;
-  json_t *answer = NULL, *body = json_pack("{s{so}}", "properties", "exif", exif_mapping());
-  char *call = body ? kin_format("%s/_mapping", r->index) : NULL;
-  if (!call) {
-    json_decref(body);
-    return no_memory(store, err);
-  }
-  kin_status status = kin_elastic_call(r->client, "PUT", call, body, false, &answer, err);
-  json_decref(answer);
-  free(call);
-  r->knows_exif = status == KIN_OK;
+  kin_status status = put_mapping(store, json_pack("{s{so}}", "properties", "exif", exif_mapping()), err);
+  store->remote->knows_exif = status == KIN_OK;
   return status;
 }
 
@@ -343,21 +348,10 @@ kin_status kin_remote_set_text_model(kin_store *store, const char *id, const cha
                                      kin_error *err) {
   struct kin_remote *r = store->remote;
   kin_collection c = r->collection;
-  json_t *answer = NULL;
   snprintf(c.text_model_id, sizeof c.text_model_id, "%s", id ? id : "");
   c.text_model_path = (char *)path;
   c.text_precision = precision;
-  json_t *meta = meta_of(&c, r->words);
-  char *call = meta ? kin_format("%s/_mapping", r->index) : NULL;
-  kin_status status = KIN_OK;
-  if (call) {
-    status = kin_elastic_call(r->client, "PUT", call, meta, false, &answer, err);
-  } else {
-    json_decref(meta);
-    status = no_memory(store, err);
-  }
-  json_decref(answer);
-  free(call);
+  kin_status status = put_mapping(store, meta_of(&c, r->words), err);
   return status == KIN_OK ? kin_remote_refresh(store, err) : status;
 }
 

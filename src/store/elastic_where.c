@@ -103,6 +103,10 @@ static json_t *values_of(const kin_filter *f, int numbers) {
   return NULL;
 }
 
+static json_t *exists(const char *field) {
+  return json_pack("{s{ss}}", "exists", "field", field);
+}
+
 /* `field`'s comparison with the filter's values, or some of them (values_of). */
 static json_t *compare(const kin_filter *f, const char *field, int numbers) {
   static const char *const signs[] = {[KIN_FILTER_LESS] = "lt",
@@ -120,7 +124,7 @@ static json_t *compare(const kin_filter *f, const char *field, int numbers) {
     return json_pack("{s{s{so so}}}", "range", field, "gte", value_of(f, &f->values[0]), "lte",
                      value_of(f, &f->values[1]));
   case KIN_FILTER_IS_NULL:
-    return json_pack("{s{s{s{ss}}}}", "bool", "must_not", "exists", "field", field);
+    return json_pack("{s{so}}", "bool", "must_not", exists(field));
   case KIN_FILTER_LESS:
   case KIN_FILTER_LESS_OR_EQUAL:
   case KIN_FILTER_GREATER:
@@ -160,10 +164,6 @@ static json_t *compare_given(const kin_filter *f) {
                       : json_pack("{s{so sO si}}", "bool", "filter", key, "should", either, "minimum_should_match", 1);
   json_decref(either);
   return json_pack("{s{ss so}}", "nested", "path", "meta", "query", among);
-}
-
-static json_t *exists(const char *field) {
-  return json_pack("{s{ss}}", "exists", "field", field);
 }
 
 /* What the user gave stands in for what the file tells. */

@@ -49,6 +49,11 @@ static kin_status out_of_memory(const kin_find *f, size_t n, kin_error *err) {
 
 /* ------------------------------------------------------------------------ groups */
 
+static bool count_in_folder(kin_groups *groups, const char *path, size_t *out) {
+  const char *slash = strrchr(path, '/');
+  return kin_groups_count(groups, path, slash ? (size_t)(slash - path) : 0, out);
+}
+
 /* How many hits of the match's group there are with it. */
 static kin_status count_in_group(kin_find *f, kin_groups *groups, const kin_match *match, size_t *out, kin_error *err) {
   bool ok;
@@ -58,8 +63,7 @@ static kin_status count_in_group(kin_find *f, kin_groups *groups, const kin_matc
     kin_hit hit;
     kin_status status = f->finder->fill(f, match, &hit, err);
     if (status != KIN_OK) return status;
-    const char *slash = strrchr(hit.path, '/');
-    ok = kin_groups_count(groups, hit.path, slash ? (size_t)(slash - hit.path) : 0, out);
+    ok = count_in_folder(groups, hit.path, out);
     hit_free(&hit);
   }
   return ok ? KIN_OK : out_of_memory(f, 1, err);
@@ -287,10 +291,8 @@ static bool is_again(const places *all, size_t at) {
 /* How many of a hit's group there are with it; SIZE_MAX: out of memory. */
 static size_t count_with(kin_groups *groups, const kin_query *q, const kin_hit *hit) {
   size_t count = 0;
-  const char *slash = strrchr(hit->path, '/');
-  bool ok = q->group == KIN_GROUP_FILE
-                ? kin_groups_count(groups, &hit->id, sizeof hit->id, &count)
-                : kin_groups_count(groups, hit->path, slash ? (size_t)(slash - hit->path) : 0, &count);
+  bool ok = q->group == KIN_GROUP_FILE ? kin_groups_count(groups, &hit->id, sizeof hit->id, &count)
+                                       : count_in_folder(groups, hit->path, &count);
   return ok ? count : SIZE_MAX;
 }
 

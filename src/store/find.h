@@ -42,8 +42,7 @@ struct kin_finder {
   /* Read at once what fill needs of n matches. */
   kin_status (*prepare)(kin_find *f, const kin_match *matches, size_t n, kin_error *err);
   /* Of a query with words and one vector, r->vectors: both lists into r, at once; or their fusion by rank into
-   * r->matches
-   * (`wanted` of it, or all), and of those matches the ranks (kin_ranking). Unless *done, it can't. */
+   * r->matches (`wanted` of it, or all), and of those matches the ranks (kin_ranking). Unless *done, it can't. */
   kin_status (*list_both)(kin_ranking *r, bool *done, kin_error *err);
   kin_status (*fuse_both)(kin_ranking *r, size_t wanted, bool *done, kin_error *err);
 };

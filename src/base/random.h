@@ -9,11 +9,15 @@ typedef struct kin_random {
   uint64_t state;
 } kin_random;
 
-static inline uint64_t kin_random_next(kin_random *r) {
-  uint64_t z = r->state += 0x9e3779b97f4a7c15u;
+/* A hash of z: what splitmix64 makes of its state. */
+static inline uint64_t kin_random_mix(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
+}
+
+static inline uint64_t kin_random_next(kin_random *r) {
+  return kin_random_mix(r->state += 0x9e3779b97f4a7c15u);
 }
 
 /* In [0, 1). */
