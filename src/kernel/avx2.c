@@ -59,24 +59,11 @@ static inline v16 v_min(v16 a, v16 b) {
 static inline v16 v_fma(v16 a, v16 b, v16 c) {
   return (v16){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
-static inline v16 v_and(v16 a, v16 b) {
-  return BOTH(and_ps);
-}
-static inline v16 v_or(v16 a, v16 b) {
-  return BOTH(or_ps);
-}
 static inline v16 v_and_not(v16 a, v16 b) {
   return BOTH(andnot_ps);
 }
 static inline v16 v_abs(v16 a) {
   return v_and_not(v_set(-0.0f), a);
-}
-static inline v16 v_copysign(v16 magnitude, v16 sign) {
-  return v_or(v_abs(magnitude), v_and(v_set(-0.0f), sign));
-}
-static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
-  return (v16){_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)),
-               _mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))};
 }
 static inline __m256 scale_exponent8(__m256 a, __m256 shifted) {
   __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);

@@ -48,13 +48,6 @@ static inline v16 v_fma(v16 a, v16 b, v16 c) {
 static inline v16 v_abs(v16 a) {
   return _mm512_abs_ps(a);
 }
-static inline v16 v_copysign(v16 magnitude, v16 sign) {
-  v16 bit = _mm512_set1_ps(-0.0f);
-  return _mm512_or_ps(_mm512_andnot_ps(bit, magnitude), _mm512_and_ps(bit, sign));
-}
-static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
-}
 static inline uint32_t v_at_least(v16 a, v16 b) {
   return _cvtmask16_u32(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ));
 }

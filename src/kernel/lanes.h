@@ -40,32 +40,33 @@ static inline v16 lanes_exp(v16 x) {
   return v_scale_exponent(p, shifted);
 }
 
-/* erf to a few ulp: an odd polynomial near zero, 1 - exp(polynomial) beyond. */
-static inline v16 lanes_erf(v16 x) {
-  v16 t = v_abs(x), s = v_mul(x, x);
-  v16 far = v_fma(v_set(-1.72853470e-5f), t, v_set(3.83197126e-4f));
-  far = v_fma(far, s, v_fma(v_set(-3.88396438e-3f), t, v_set(2.42546219e-2f)));
-  far = v_fma(far, t, v_set(-1.06777877e-1f));
-  far = v_fma(far, t, v_set(-6.34846687e-1f));
-  far = v_fma(far, t, v_set(-1.28717512e-1f));
-  far = v_fma(far, t, v_sub(v_set(0.0f), t));
-  far = v_copysign(v_sub(v_set(1.0f), lanes_exp(far)), x);
-  v16 near = v_set(-5.96761703e-4f);
-  near = v_fma(near, s, v_set(4.99119423e-3f));
-  near = v_fma(near, s, v_set(-2.67681349e-2f));
-  near = v_fma(near, s, v_set(1.12819925e-1f));
-  near = v_fma(near, s, v_set(-3.76125336e-1f));
-  near = v_fma(near, s, v_set(1.28379166e-1f));
-  near = v_fma(near, x, x);
-  return v_select_greater(t, v_set(0.927734375f), far, near);
+/* x erfc(-x / sqrt(2)) / 2 = max(x, 0) - |x| / 2 erfc(|x| / sqrt(2)) within 1e-7 and its own rounding: log2 of erfc is
+ * a polynomial of |x|, fitted to the least error of the whole. */
+static inline v16 lanes_gelu(v16 x) {
+  const v16 magic = v_set(12582912.0f), t = v_abs(x); /* as in lanes_exp */
+  v16 y = v_set(-1.90206549e-6f);
+  y = v_fma(y, t, v_set(2.80569384e-5f));
+  y = v_fma(y, t, v_set(-1.31473207e-4f));
+  y = v_fma(y, t, v_set(-2.72075762e-4f));
+  y = v_fma(y, t, v_set(7.24542141e-3f));
+  y = v_fma(y, t, v_set(-5.26276119e-2f));
+  y = v_fma(y, t, v_set(-4.59162146e-1f));
+  y = v_fma(y, t, v_set(-1.15111101f));
+  y = v_max(v_mul(y, t), v_set(-125.0f));
+  v16 shifted = v_add(y, magic), f = v_sub(y, v_sub(shifted, magic));
+  v16 p = v_set(1.32647273e-3f);
+  p = v_fma(p, f, v_set(9.67151299e-3f));
+  p = v_fma(p, f, v_set(5.55073358e-2f));
+  p = v_fma(p, f, v_set(2.40222424e-1f));
+  p = v_fma(p, f, v_set(6.93147004e-1f));
+  p = v_fma(p, f, v_set(1.0f));
+  return v_fma(v_mul(t, v_set(-0.5f)), v_scale_exponent(p, shifted), v_max(x, v_set(0.0f)));
 }
 
 static inline v16 lanes_activate(v16 x, kin_activation act) {
   switch (act) {
-  case KIN_ACT_GELU: {
-    v16 half = v_mul(x, v_set(0.5f));
-    return v_fma(half, lanes_erf(v_mul(x, v_set(0.70710678f))), half);
-  }
+  case KIN_ACT_GELU:
+    return lanes_gelu(x);
   case KIN_ACT_QUICK_GELU:
     return v_div(x, v_add(v_set(1.0f), lanes_exp(v_mul(x, v_set(-1.702f)))));
   case KIN_ACT_RELU:

@@ -53,12 +53,6 @@ static inline v16 v_min(v16 a, v16 b) {
 static inline v16 v_abs(v16 a) {
   LANES(fabsf(a.x[i]));
 }
-static inline v16 v_copysign(v16 a, v16 b) {
-  LANES(copysignf(a.x[i], b.x[i]));
-}
-static inline v16 v_select_greater(v16 a, v16 b, v16 yes, v16 no) {
-  LANES(a.x[i] > b.x[i] ? yes.x[i] : no.x[i]);
-}
 /* Bit i tells whether a >= b in lane i. */
 static inline uint32_t v_at_least(v16 a, v16 b) {
   uint32_t bits = 0;

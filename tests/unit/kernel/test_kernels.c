@@ -62,7 +62,7 @@ static void tails_match(void **state) {
   kin_free_aligned(bias), kin_free_aligned(scale), kin_free_aligned(add);
 }
 
-/* gelu and quick_gelu over a fine grid, tails and the joint of the polynomials included. */
+/* gelu and quick_gelu over a fine grid, tails included. */
 static void activations_are_accurate(void **state) {
   (void)state;
   enum { N = 4096 };
