@@ -34,7 +34,11 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
                           .dot_four = context->kernels->dot_four,
                           .room_new = kin_links_room_new,
                           .room_free = kin_links_room_free,
-                          .descend = kin_links_descend};
+                          .descend = kin_links_descend,
+                          .kernels = context->kernels,
+                          .centres_new = kin_centres_new,
+                          .centres_free = kin_centres_free,
+                          .centres_nearest = kin_centres_nearest};
 }
 
 void kin_ann_close(kin_ann *ann) {

@@ -145,35 +145,24 @@ struct Assigner final : faiss::IndexFlat {
 // The centres of an IVF index, compared by this library's kernels; as good as any other to FAISS.
 struct Centres final : faiss::IndexFlat {
   Centres(const faiss::IndexFlat &from, const kin_faiss_rows &r) : faiss::IndexFlat(from), rows(r) {
+    if (!ntotal) return;
+    packed = rows.centres_new(rows.kernels, get_xb(), static_cast<size_t>(ntotal), static_cast<size_t>(d));
+    if (!packed) throw std::bad_alloc();
   }
+  ~Centres() override {
+    rows.centres_free(packed);
+  }
+  Centres(const Centres &) = delete;
+  Centres &operator=(const Centres &) = delete;
   void search(int64_t n, const float *x, int64_t k, float *distances, int64_t *labels,
               const faiss::SearchParameters *parameters) const override {
-    if (parameters || n > 4096) {
+    if (!packed || parameters || n > 256) // so many come while an index is made, by all threads
       faiss::IndexFlat::search(n, x, k, distances, labels, parameters);
-      return;
-    }
-    const size_t queries = static_cast<size_t>(n), centres = static_cast<size_t>(ntotal), dim = static_cast<size_t>(d);
-    std::vector<float> scores(queries * centres), one(queries);
-    for (size_t c = 0; c < centres; c++) {
-      rows.dots(get_xb() + c * dim, x, dim, dim, queries, one.data());
-      for (size_t q = 0; q < queries; q++) scores[q * centres + c] = one[q];
-    }
-    for (size_t q = 0; q < queries; q++)
-      choose(scores.data() + q * centres, static_cast<size_t>(k), distances + q * static_cast<size_t>(k),
-             labels + q * static_cast<size_t>(k));
-  }
-  void choose(const float *scores, size_t k, float *distances, int64_t *labels) const {
-    std::vector<int64_t> order(static_cast<size_t>(ntotal));
-    for (size_t i = 0; i < order.size(); i++) order[i] = static_cast<int64_t>(i);
-    const size_t found = std::min(k, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(found), order.end(),
-                      [scores](int64_t a, int64_t b) { return scores[a] > scores[b]; });
-    for (size_t i = 0; i < k; i++) {
-      labels[i] = i < found ? order[i] : -1;
-      distances[i] = i < found ? scores[order[i]] : 0;
-    }
+    else if (!rows.centres_nearest(packed, x, static_cast<size_t>(n), static_cast<size_t>(k), distances, labels))
+      throw std::bad_alloc();
   }
   const kin_faiss_rows rows;
+  kin_centres *packed = nullptr;
 };
 
 // --------------------------------------------------------------------------------- an index's parts

@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+#include "index/centres.h"
 #include "index/links.h"
 
 typedef struct kin_faiss kin_faiss;
@@ -19,12 +20,17 @@ typedef struct kin_faiss_rows {
   size_t dim;
   const float *(*at)(const kin_vectors *file, uint64_t row); /* kin_vectors_at */
   float (*dot)(const float *a, const float *b, size_t n);    /* kin_kernels' */
-  void (*dots)(const float *row, const float *queries, size_t ld, size_t dim, size_t n, float *out);
   void (*dot_four)(const float *query, const float *const rows[4], size_t dim, float out[4]);
   kin_links_room *(*room_new)(const kin_links *links, size_t ef); /* links.h's */
   void (*room_free)(kin_links_room *room);
   int32_t (*descend)(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                      const float *query);
+  const struct kin_kernels *kernels;
+  kin_centres *(*centres_new)(const struct kin_kernels *kernels, const float *vectors, size_t n,
+                              size_t dim); /* centres.h's */
+  void (*centres_free)(kin_centres *centres);
+  bool (*centres_nearest)(const kin_centres *centres, const float *queries, size_t n, size_t k, float *scores,
+                          int64_t *found);
 } kin_faiss_rows;
 
 typedef struct kin_faiss_build {
@@ -42,7 +48,7 @@ typedef struct kin_faiss_kind {
 } kin_faiss_kind;
 
 /* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
-#define KIN_FAISS_INTERFACE 4
+#define KIN_FAISS_INTERFACE 5
 typedef struct kin_faiss_calls {
   int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
   /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,

@@ -1,25 +1,18 @@
 /* Walking an HNSW graph. */
 #include "index/links.h"
 
+#include "index/heap.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #define AT_ONCE 4 /* rows that are compared at once */
 
-typedef struct vertex {
-  float key; /* the least is on top of a heap: the score of the kept, less the score of those to visit */
-  int32_t row;
-} vertex;
-
-typedef struct heap {
-  vertex *items;
-  size_t n, capacity;
-} heap;
-
 struct kin_links_room {
   size_t ef;
-  heap kept, visits; /* of visits only the best ef can matter, but they are not sorted out */
-  uint8_t *seen;     /* [rows]: `mark` where this search met the row */
+  /* On top of the kept is the worst, and of those to visit, whose keys are less their scores, the best. */
+  kin_heap kept, visits; /* of visits only the best ef can matter, but they are not sorted out */
+  uint8_t *seen;         /* [rows]: `mark` where this search met the row */
   uint8_t mark;
   uint64_t rows;
   int32_t *fresh; /* neighbours that weren't met before */
@@ -69,24 +62,6 @@ uint64_t kin_links_compared(const kin_links_room *room) {
   return room->compared;
 }
 
-static void push(heap *h, vertex v) {
-  size_t at = h->n++;
-  for (; at > 0 && h->items[(at - 1) / 2].key > v.key; at = (at - 1) / 2) h->items[at] = h->items[(at - 1) / 2];
-  h->items[at] = v;
-}
-
-static vertex pop(heap *h) {
-  vertex top = h->items[0], last = h->items[--h->n];
-  size_t at = 0;
-  for (size_t child; (child = 2 * at + 1) < h->n; at = child) {
-    if (child + 1 < h->n && h->items[child + 1].key < h->items[child].key) child++;
-    if (last.key <= h->items[child].key) break;
-    h->items[at] = h->items[child];
-  }
-  h->items[at] = last;
-  return top;
-}
-
 static const int32_t *neighbours_of(const kin_links *links, int32_t row, int level, size_t *n) {
   *n = (size_t)(links->starts[level + 1] - links->starts[level]);
   return links->neighbours + links->offsets[row] + links->starts[level];
@@ -112,9 +87,9 @@ static void begin_level(kin_links_room *room, int64_t without) {
   if (without >= 0) room->seen[without] = room->mark;
   room->visits.n = 0;
   for (size_t i = 0; i < room->kept.n; i++) {
-    vertex v = room->kept.items[i];
+    kin_heap_item v = room->kept.items[i];
     room->seen[v.row] = room->mark;
-    push(&room->visits, (vertex){-v.key, v.row});
+    kin_heap_push(&room->visits, (kin_heap_item){-v.key, v.row});
   }
 }
 
@@ -135,18 +110,21 @@ static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_li
 }
 
 static void meet(kin_links_room *room, size_t ef, int32_t row, float score) {
-  heap *kept = &room->kept;
+  kin_heap *kept = &room->kept;
   if (kept->n == ef && score <= kept->items[0].key) return;
-  push(kept, (vertex){score, row});
-  if (kept->n > ef) pop(kept);
-  push(&room->visits, (vertex){-score, row});
+  kin_heap_item item = {score, row};
+  if (kept->n == ef)
+    kin_heap_replace(kept, item);
+  else
+    kin_heap_push(kept, item);
+  kin_heap_push(&room->visits, (kin_heap_item){-score, row});
 }
 
 /* From the visits that the room begins with to where no better row is known. */
 static void walk(const kin_links *links, const rows *r, kin_links_room *room, int level, size_t ef) {
   float scores[AT_ONCE];
   while (room->visits.n) {
-    vertex next = pop(&room->visits);
+    kin_heap_item next = kin_heap_pop(&room->visits);
     if (room->kept.n == ef && -next.key < room->kept.items[0].key) break;
     size_t n, fresh = list_fresh(links, r->file, room, next.row, level);
     if (room->visits.n) __builtin_prefetch(neighbours_of(links, room->visits.items[0].row, level, &n));
@@ -164,7 +142,7 @@ static void walk_down(const kin_links *links, const rows *r, kin_links_room *roo
   float first[AT_ONCE];
   score(r, &links->entry, 1, first);
   room->kept.n = room->compared = 0;
-  push(&room->kept, (vertex){first[0], links->entry});
+  kin_heap_push(&room->kept, (kin_heap_item){first[0], links->entry});
   for (int level = links->top; level >= last; level--) {
     begin_level(room, without);
     walk(links, r, room, level, level ? upper_ef : room->ef);
@@ -175,7 +153,7 @@ int32_t kin_links_descend(const kin_links *links, const kin_vectors *file, kin_l
                           const float *query) {
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
   walk_down(links, &r, room, -1, 1);
-  vertex best = room->kept.items[0];
+  kin_heap_item best = room->kept.items[0];
   for (size_t i = 1; i < room->kept.n; i++)
     if (room->kept.items[i].key > best.key) best = room->kept.items[i];
   return best.row;
@@ -186,9 +164,9 @@ void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
   walk_down(links, &r, room, without, 0);
   for (size_t i = k; i > room->kept.n; i--) out[i - 1] = -1;
-  while (room->kept.n > k) pop(&room->kept);
+  while (room->kept.n > k) kin_heap_pop(&room->kept);
   while (room->kept.n) {
     size_t at = room->kept.n - 1;
-    out[at] = pop(&room->kept).row;
+    out[at] = kin_heap_pop(&room->kept).row;
   }
 }
