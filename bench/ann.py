@@ -13,9 +13,10 @@ A million vectors, one engine's index in memory at a time, FAISS 1.12 in ours (b
 
 The vectors are clustered and seeded, made once into --folder (2.1 kB for each, and codes). faiss builds the same index by
 the same factory string, hnswlib and usearch a graph of the same degree and the same efforts; ours is searched by its own
-default besides. Every round measures each engine at each effort by each number of threads once, in turn, with all queries
-in one call; the table, of Markdown, shows medians. With --alone each engine does all its rounds before the next is built,
-and its lines are printed then. Nothing else should run meanwhile.
+default besides, and of an index of codes also by the order of these alone. Every round measures each engine at each
+effort by each number of threads once, in turn, with all queries in one call; the table, of Markdown, shows medians. With
+--alone each engine does all its rounds before the next is built, and its lines are printed then. Nothing else should run
+meanwhile.
 Indexes are built once and stay in --folder, with the seconds that they took, of the clock and of all cores: where other
 programs run, only the latter tell. "resident" is what an index takes of memory once loaded, mapped files not counted.
 --build-only builds and ends; --engines leaves some out.
@@ -55,7 +56,7 @@ def resident(pid="self"):
 class Engine:
     """Has `seconds`, `cpu_seconds`, `bytes` and `resident` of its index, which lies in the file `path` once built."""
 
-    any_kind = True
+    any_kind, label = True, None  # in the table, where it isn't the name
 
     def __init__(self, options, factory):
         self.options, self.factory, self.kind, self.k = options, factory, kind_of(factory), options.k
@@ -97,6 +98,7 @@ class Kindred(Engine):
     def __init__(self, options, factory):
         super().__init__(options, factory)
         self.efforts = [*self.efforts, 0]  # its own default
+        self.candidates = 0
         self.processes = {}
 
     def process(self, threads):
@@ -137,7 +139,7 @@ class Kindred(Engine):
     def search(self, queries, effort, threads):
         process = self.process(threads)
         probes, ef = (0, effort) if self.kind == "HNSW" else (effort, 0)
-        print("ann", probes, ef, file=process.process.stdin, flush=True)
+        print("ann", probes, ef, self.candidates, file=process.process.stdin, flush=True)
         out = self.options.folder / "ids"
         seconds = process.search(len(queries), out=out)
         return seconds, np.fromfile(out, np.int64).reshape(len(queries), self.options.k)
@@ -146,6 +148,15 @@ class Kindred(Engine):
         for process in self.processes.values():
             process.close()
         self.processes = {}
+
+
+class KindredAlike(Kindred):
+    """The order of the index's own codes, as faiss gives it."""
+    label = "kindred, k candidates"
+
+    def __init__(self, options, factory):
+        super().__init__(options, factory)
+        self.efforts, self.candidates = self.efforts[:-1], options.k
 
 
 class Faiss(Engine):
@@ -252,7 +263,8 @@ def exact_answer(options):
 
 def engines_of(options, factory):
     plain = re.fullmatch(r"HNSW\d+", factory)
-    return [kind(options, factory) for kind in (Kindred, Faiss, Hnswlib, Usearch)
+    codes = [KindredAlike] if re.search(r"PQ|SQ", factory) else []
+    return [kind(options, factory) for kind in (Kindred, *codes, Faiss, Hnswlib, Usearch)
             if (kind.any_kind or plain) and (not options.engines or kind.name in options.engines)]
 
 
@@ -286,7 +298,7 @@ def measure(options, engines, exact, queries):
                     if round_:  # the first one reads in
                         rates, _ = results[engine, effort, threads]
                         results[engine, effort, threads] = (rates + [len(queries) / seconds], recall(found, exact))
-    lines = [{"index": engine.factory, "engine": engine.name, PARAMETERS[engine.kind]: effort or "default",
+    lines = [{"index": engine.factory, "engine": engine.label or engine.name, PARAMETERS[engine.kind]: effort or "default",
               "threads": threads, "recall": share, "queries_per_second": statistics.median(rates), "least": min(rates),
               "most": max(rates), "build_seconds": engine.seconds, "build_cpu_seconds": engine.cpu_seconds,
               "bytes": engine.bytes, "resident": engine.resident}

@@ -7,8 +7,8 @@
  * float32. Then, a line each on stdin: search ROWS QUERIES K REPEAT CODES OUT searches the first ROWS rows for the
  * first QUERIES queries REPEAT times, by their codes in int8 (1) or bfloat16 (2), or by the vectors alone (0); writes
  * the rows found, int64 [QUERIES][K], to OUT ("-": nowhere); prints the seconds of one as JSON. optimize FACTORY makes
- * an approximate index of all rows, and prints its seconds, bytes and effort; ann PROBES EF searches by it from then
- * on. */
+ * an approximate index of all rows, and prints its seconds, bytes and effort; ann PROBES EF CANDIDATES searches by it
+ * from then on. */
 #include "index/scan.h"
 
 #include "index/ann.h"
@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
       optimize(context, argv[1], &key, rows, factory);
       continue;
     }
-    if (sscanf(line, "ann %zu %zu", &ann.probes, &ann.ef) == 2) {
+    if (sscanf(line, "ann %zu %zu %zu", &ann.probes, &ann.ef, &ann.candidates) == 3) {
       if (kin_ann_read_head(argv[1], &key, &head, &err) != KIN_OK) fail(&err);
       ann.factory = head.factory; /* demanded: no exact scan in its place */
       approximate = true;

@@ -620,9 +620,12 @@ typedef struct kin_query {
    * cosines. Elasticsearch has its own index: NULL and "auto" are all that it takes, KIN_ERR_UNSUPPORTED for others. */
   const char *ann;
   size_t ann_probes, ann_ef; /* lists that an IVF index looks into, candidates that HNSW keeps; default: by the index */
-  size_t k, offset;          /* hits wanted, and those before them to skip */
-  const char *where;         /* a filter: "width > 1000 and name glob '*.png'" */
-  const int64_t *exclude;    /* items that are no hits */
+  /* Rows that an index of codes (PQ, SQ) names, at least k, of which their vectors then choose; of Elasticsearch, those
+   * that each shard looks at (kin_elastic_options). Default: by the index. */
+  size_t ann_candidates;
+  size_t k, offset;       /* hits wanted, and those before them to skip */
+  const char *where;      /* a filter: "width > 1000 and name glob '*.png'" */
+  const int64_t *exclude; /* items that are no hits */
   size_t n_exclude;
   bool has_min_score;
   double min_score; /* the least score of a hit, if has_min_score */

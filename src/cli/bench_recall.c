@@ -105,7 +105,7 @@ static kin_status measure_curve(recall_bench *b, const recall_answer *exact, rec
     out->n = 1;
   for (size_t i = 0; status == KIN_OK && i < out->n; i++) {
     size_t effort = out->points[i].effort;
-    kin_ann_query ann = {out->factory, out->probes ? effort : 0, out->probes ? 0 : effort};
+    kin_ann_query ann = {.factory = out->factory, .probes = out->probes ? effort : 0, .ef = out->probes ? 0 : effort};
     status = measure_point(b, exact, room, all_threads, one_thread, out->factory ? &ann : NULL, &out->points[i], err);
   }
   if (status == KIN_OK) {

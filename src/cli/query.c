@@ -17,8 +17,8 @@ int cli_query_check(const cli_command *command, const cli_query_options *o) {
   if (o->per_group && !o->group) return cli_usage_error(command, "--per-group of what? give --group file or folder");
   if (!(o->diversity >= 0 && o->diversity <= 1))
     return cli_usage_error(command, "--diversity %g: expected 0 to 1", o->diversity);
-  if ((o->probes || o->ef) && strcmp(o->ann, "off") == 0)
-    return cli_usage_error(command, "--probes and --ef are for approximate indexes, not for --ann off");
+  if ((o->probes || o->ef || o->elastic.candidates) && strcmp(o->ann, "off") == 0)
+    return cli_usage_error(command, "--probes, --ef and --candidates are for approximate indexes, not for --ann off");
   if (o->pool > 10000) return cli_usage_error(command, "--pool %zu: expected at most 10000", o->pool);
   return CLI_OK;
 }
@@ -184,6 +184,7 @@ int cli_query_run(cli_query *q) {
                      .ann = o->ann,
                      .ann_probes = o->probes,
                      .ann_ef = o->ef,
+                     .ann_candidates = o->elastic.candidates,
                      .k = o->count,
                      .offset = o->offset,
                      .where = o->where,

@@ -43,12 +43,16 @@ typedef struct cli_query_options {
        "HNSW32, ...: by this one"},                                                                                     \
       {"probes", 0, CLI_COUNT, &(o).probes, "N", "lists of an IVF index to look into (default:\nmeasured)"},            \
       {"ef", 0, CLI_COUNT, &(o).ef, "N", "candidates that an HNSW index keeps (default:\nmeasured)"},                   \
+      {"candidates",                                                                                                    \
+       0,                                                                                                               \
+       CLI_COUNT,                                                                                                       \
+       &(o).elastic.candidates,                                                                                         \
+       "N",                                                                                                             \
+       "vectors that an index of codes (PQ, SQ) names, for the\nvectors to put in order (default: measured), or "       \
+       "that\neach shard of Elasticsearch looks at (default: 200, or\ntwice the results)"},                             \
       CLI_FAST_DECODE_OPTION(&(o).fast_decode),                                                                         \
       {"store",    's',    CLI_TEXT,                                                                                    \
        &(o).store, "FILE", "the store (default: ./kindred.db), or\nelasticsearch://HOST:9200/INDEX"},                   \
-      {"candidates", 0,                                                                                                 \
-       CLI_COUNT,    &(o).elastic.candidates,                                                                           \
-       "N",          "vectors that each shard of Elasticsearch looks at\n(default: 200, or twice the results)"},        \
       {"vector-field", 0,                                                                                               \
        CLI_TEXT,       &(o).elastic.vector_field,                                                                       \
        "NAME",         "search an index that others made: its vectors, ..."},                                           \

@@ -30,7 +30,6 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
                           .dim = kin_vectors_dim(file),
                           .at = kin_vectors_at,
                           .dot = context->kernels->dot,
-                          .dots = context->kernels->dots,
                           .dot_four = context->kernels->dot_four,
                           .room_new = kin_links_room_new,
                           .room_free = kin_links_room_free,
@@ -263,11 +262,13 @@ static uint64_t count_wanted(const uint64_t *dead, const kin_row_filter *filter,
 }
 
 /* How deep to look so that k of the wanted rows are found; 0: a scan is no slower. */
-static size_t depth_of(const kin_ann *ann, size_t k, uint64_t wanted) {
+static size_t depth_of(const kin_ann *ann, size_t k, size_t candidates, uint64_t wanted) {
   uint64_t rows = ann->head.rows;
   if (wanted < rows / LEAST_SHARE || k > rows / MOST_SHARE) return 0;
   double depth = (double)k;
-  if (!ann->kind.lossless) depth = ann->head.effort.candidates * fmax(1, depth / KIN_ANN_NEAREST);
+  if (!ann->kind.lossless)
+    depth =
+        candidates ? fmax(depth, (double)candidates) : ann->head.effort.candidates * fmax(1, depth / KIN_ANN_NEAREST);
   if (wanted < rows) depth = depth * 1.2 * (double)rows / (double)wanted + 16;
   return depth < (double)(rows / 2) ? (size_t)depth : 0;
 }
@@ -375,13 +376,15 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
   uint64_t wanted = count_wanted(dead, query->filter, ann->head.rows);
   const kin_ann_effort *usual = &ann->head.effort;
   size_t probes = query->ann->probes ? query->ann->probes : usual->probes, ef = query->ann->ef;
-  bool too_bad = usual->recall > 0 && usual->recall < KIN_ANN_PROMISE && !query->ann->probes && !ef && !without;
+  size_t candidates = ann->kind.lossless ? 0 : query->ann->candidates;
+  bool told = query->ann->probes || ef || candidates;
+  bool too_bad = usual->recall > 0 && usual->recall < KIN_ANN_PROMISE && !told && !without;
   search s = {.ann = ann,
               .file = file,
               .dead = dead,
               .query = query,
               .without = without,
-              .depth = too_bad ? 0 : depth_of(ann, query->k + (without ? 1 : 0), wanted),
+              .depth = too_bad ? 0 : depth_of(ann, query->k + (without ? 1 : 0), candidates, wanted),
               .most = query->k < wanted ? query->k : (size_t)wanted,
               .block = block_of(ann, query->n),
               .out = out,

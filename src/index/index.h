@@ -48,6 +48,7 @@ typedef struct kin_ann_query {
   const char *factory; /* the one that must be there; NULL: any, or none, which is an exact scan */
   size_t probes;       /* lists of an IVF index to look into; 0: the default */
   size_t ef;           /* candidates that an HNSW index keeps; 0: the default */
+  size_t candidates;   /* rows that an index of smaller codes is asked for, k at least; 0: the default */
 } kin_ann_query;
 
 /* Several queries are answered in one call, which costs far less than one call each. */

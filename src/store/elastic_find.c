@@ -139,8 +139,9 @@ static bool read_unit(const kin_find *f, const json_t *hit, float *out) {
   return true;
 }
 
-static size_t candidates_for(const struct kin_remote *r, size_t k) {
-  size_t n = r->candidates ? r->candidates : 2 * k > FEWEST_CANDIDATES ? 2 * k : FEWEST_CANDIDATES;
+static size_t candidates_for(const kin_find *f, size_t k) {
+  size_t n = f->query->ann_candidates ? f->query->ann_candidates : f->store->remote->candidates;
+  if (!n) n = 2 * k > FEWEST_CANDIDATES ? 2 * k : FEWEST_CANDIDATES;
   if (n < k) n = k;
   return n < KIN_ELASTIC_MOST_HITS ? n : KIN_ELASTIC_MOST_HITS;
 }
@@ -159,7 +160,7 @@ json_t *kin_remote_knn(const kin_find *f, const float *vector, size_t k, json_t 
   for (size_t i = 0; ok && i < f->dim; i++) ok = json_array_append_new(values, json_real((double)vector[i])) == 0;
   json_t *knn =
       ok ? json_pack("{ss sO sI sI sO}", "field", r->foreign ? r->vector_field : "vector", "query_vector", values, "k",
-                     (json_int_t)k, "num_candidates", (json_int_t)candidates_for(r, k), "filter", filter)
+                     (json_int_t)k, "num_candidates", (json_int_t)candidates_for(f, k), "filter", filter)
          : NULL;
   json_decref(values);
   return knn;

@@ -90,7 +90,7 @@ static kin_status search(kin_find *f, const float *vectors, size_t n, size_t k, 
   const kin_query *q = f->query;
   bool any = q->ann && strcmp(q->ann, "auto") == 0;
   bool exact = !q->ann || strcmp(q->ann, "off") == 0 || strcmp(q->ann, "Flat") == 0;
-  kin_ann_query ann = {any ? NULL : q->ann, q->ann_probes, q->ann_ef};
+  kin_ann_query ann = {any ? NULL : q->ann, q->ann_probes, q->ann_ef, q->ann_candidates};
   kin_index_query query = {vectors, n, k, f->words ? &f->rows : NULL, exact ? NULL : &ann};
   return kin_index_search(f->store->index, &query, out, n_out, err);
 }

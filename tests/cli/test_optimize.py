@@ -59,6 +59,18 @@ class Optimize(CommandTest):
         error = self.run_kindred("search", "cat", "--ann", "HNSW32", status=1).err
         self.assertIn("is IVF16,Flat, not HNSW32", error)
 
+    def test_candidates_of_an_index_of_codes(self):
+        def scores(*args):
+            return [r["score"] for r in self.results("the cat the cat road", *args)]
+
+        self.run_kindred("index", "optimize", "-q", "--ann", "SQ4")
+        exact = scores("--ann", "off", "-n", "2000")
+        few = scores("--candidates", "1")
+        self.assertEqual(len(few), 10)
+        self.assertLessEqual(set(few), set(exact))
+        self.assertEqual(scores("--candidates", "500"), exact[:10])
+        self.assertIn("not for --ann off", self.run_kindred("search", "cat", "--ann", "off", "--candidates", "9", status=2).err)
+
     def test_what_comes_and_goes(self):
         self.put("t/new.txt", "dog dog dog dog dog dog road.")
         self.index()

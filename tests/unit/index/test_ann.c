@@ -276,6 +276,32 @@ static void test_effort(void **state) {
   end(f);
 }
 
+/* An index of small codes finds the more, the more rows the vectors put in order; their scores are exact either way. */
+static void test_candidates(void **state) {
+  (void)state;
+  static const size_t candidates[] = {1, K, 64, 1000};
+  static answer exact, found;
+  fixture *f = make(N, 12);
+  search(f, NULL, NULL, &exact);
+  optimize(f, "IVF16,PQ4");
+  double before = 0;
+  for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
+    search(f, &(kin_ann_query){.factory = "IVF16,PQ4", .probes = 16, .candidates = candidates[i]}, NULL, &found);
+    double share = recall(&exact, &found);
+    assert_true(i == 1 ? share == before : share > before);
+    before = share;
+    for (size_t q = 0; q < QUERIES; q++) {
+      assert_int_equal(found.n[q], K);
+      for (size_t j = 0; j < K; j++)
+        for (size_t e = 0; e < K; e++)
+          if (found.matches[q * K + j].id == exact.matches[q * K + e].id)
+            assert_true(found.matches[q * K + j].score == exact.matches[q * K + e].score);
+    }
+  }
+  assert_true(before > 0.95);
+  end(f);
+}
+
 static void test_coming_and_going(void **state) {
   (void)state;
   static answer exact, found;
@@ -454,16 +480,10 @@ int main(void) {
     print_message("%s\n", err.message);
     return 77;
   }
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),
-                                     cmocka_unit_test(test_measured_effort),
-                                     cmocka_unit_test(test_auto),
-                                     cmocka_unit_test(test_too_bad),
-                                     cmocka_unit_test(test_unmeasured),
-                                     cmocka_unit_test(test_effort),
-                                     cmocka_unit_test(test_coming_and_going),
-                                     cmocka_unit_test(test_filter),
-                                     cmocka_unit_test(test_damage),
-                                     cmocka_unit_test(test_other_rows),
-                                     cmocka_unit_test(test_unfinished)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_kinds),      cmocka_unit_test(test_measured_effort),  cmocka_unit_test(test_auto),
+      cmocka_unit_test(test_too_bad),    cmocka_unit_test(test_unmeasured),       cmocka_unit_test(test_effort),
+      cmocka_unit_test(test_candidates), cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_filter),
+      cmocka_unit_test(test_damage),     cmocka_unit_test(test_other_rows),       cmocka_unit_test(test_unfinished)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
