@@ -6,13 +6,14 @@
 #include <immintrin.h>
 #include <string.h>
 
-typedef __m256i v8_weights;
+#define PHASES 1
 
-static inline v8_weights v8_prepare(__m256i bytes) {
+static inline __m256i v8_weights(__m256i bytes, size_t phase) {
+  (void)phase;
   return bytes;
 }
 
-static inline __m256i v8_multiply_add(__m256i total, __m256i x, v8_weights w) {
+static inline __m256i v8_multiply_add(__m256i total, __m256i x, __m256i w) {
   return _mm256_dpbusd_avx_epi32(total, x, w);
 }
 
@@ -21,6 +22,7 @@ static bool usable(void) {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+#define SPREAD NULL
 #define NAME "avxvnni"
 #define TABLE kin_int8_avxvnni
 #include "kernel/int8_8lanes.h"

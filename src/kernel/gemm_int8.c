@@ -8,10 +8,12 @@
 #include <string.h>
 
 enum {
-  STEP = 64,         /* bytes of k: a row of a tile of AMX */
-  COLUMNS = 256,     /* of a task, at most */
-  SLICE = 1536,      /* of k: a strip of it, its sums and a panel's rows stay in the first-level cache */
-  MIN_ROWS = 48,     /* of a task, to pay for reading its panels */
+  STEP = 64,           /* bytes of k: a row of a tile of AMX */
+  COLUMNS = 256,       /* of a task, at most */
+  SLICE = 1536,        /* of k: a strip of it, its sums and a panel's rows stay in the first-level cache */
+  MIN_ROWS = 48,       /* of a task, to pay for reading its panels */
+  MAX_SPREAD_ROWS = 6, /* tile_rows of tables that spread */
+  SPREAD_LD = 2 * SLICE + STEP,
   MAX_K = 65536,     /* 255 * 127 * 65536 < 2^31 */
   QUANTISE_ROWS = 16 /* of a task */
 };
@@ -114,7 +116,18 @@ typedef struct gemm {
 typedef struct strip {
   size_t row, rows;
   int32_t sums[KIN_MAX_INT8_ROWS * COLUMNS];
+  uint8_t spread[MAX_SPREAD_ROWS * SPREAD_LD]; /* the activations of one slice, where the kernels want that */
 } strip;
+
+/* Activations [k0, k0 + k) of a strip as gemm_tile takes them. */
+static const uint8_t *strip_values(const gemm *g, strip *s, size_t k0, size_t k, size_t *ld) {
+  const uint8_t *values = g->a->values + s->row * g->a->ld + k0;
+  *ld = g->a->ld;
+  if (!g->int8->spread) return values;
+  for (size_t r = 0; r < s->rows; r++) g->int8->spread(values + r * *ld, k / 4, s->spread + r * SPREAD_LD);
+  *ld = SPREAD_LD;
+  return s->spread;
+}
 
 static void finish_tile(const gemm *g, const strip *s, const int32_t *sums, size_t panel) {
   size_t column = panel * KIN_PANEL, left = g->w->n - column;
@@ -139,7 +152,8 @@ static void run_strip(const gemm *g, strip *s, size_t first, size_t last) {
   size_t stride = kin_int8_stride(g->w->k), slices = divide_up(stride, SLICE);
   size_t slice = divide_up(divide_up(stride, slices), STEP) * STEP;
   for (size_t k0 = 0; k0 < stride; k0 += slice) {
-    size_t k = stride - k0 < slice ? stride - k0 : slice;
+    size_t k = stride - k0 < slice ? stride - k0 : slice, ld;
+    const uint8_t *values = strip_values(g, s, k0, k, &ld);
     for (size_t p = first; p < last; p++) {
       int32_t *sums = s->sums + (p - first) * KIN_PANEL;
       bool done = k0 + k == stride;
@@ -148,8 +162,7 @@ static void run_strip(const gemm *g, strip *s, size_t first, size_t last) {
         const float *c = g->c + (s->row + r) * g->ldc + p * KIN_PANEL;
         __builtin_prefetch(c, 1), __builtin_prefetch(c + 16, 1);
       }
-      g->int8->gemm_tile(s->rows, k / 4, g->a->values + s->row * g->a->ld + k0, g->a->ld,
-                         g->w->int8 + (p * stride + k0) * KIN_PANEL, sums, COLUMNS, k0 > 0);
+      g->int8->gemm_tile(s->rows, k / 4, values, ld, g->w->int8 + (p * stride + k0) * KIN_PANEL, sums, COLUMNS, k0 > 0);
       if (done) finish_tile(g, s, sums, p);
     }
   }

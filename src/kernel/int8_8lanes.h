@@ -1,9 +1,20 @@
-/* 8-bit products on eight lanes of 32 bits. The including file defines v8_weights (a register of weights ready to be
- * multiplied), v8_prepare, v8_multiply_add(total, activations, weights), TABLE, NAME and `usable`. */
+/* 8-bit products on eight lanes of 32 bits, in PHASES: a quad of activations takes 4 * PHASES bytes. The including file
+ * defines v8_weights(bytes, phase), v8_multiply_add(total, activations, weights), PHASES, SPREAD, TABLE, NAME and
+ * `usable`. */
 
 #define TILE_ROWS 6
 
-/* Half a panel: 6 x 16 sums are 12 of the 16 registers. */
+static inline __m256i v8_load(const int8_t *p) {
+  return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static inline __m256i v8_broadcast(const uint8_t *p) {
+  int32_t quad;
+  memcpy(&quad, p, sizeof quad);
+  return _mm256_set1_epi32(quad);
+}
+
+/* Half a panel: 6 x 16 sums are 12 of the 16 registers, two hold weights and one an activation. */
 static inline __attribute__((always_inline)) void half_tile(const size_t rows, size_t quads, const uint8_t *a,
                                                             size_t lda, const int8_t *b, int32_t *sums, size_t ld,
                                                             bool accumulate) {
@@ -14,18 +25,19 @@ static inline __attribute__((always_inline)) void half_tile(const size_t rows, s
     for (size_t v = 0; v < 2; v++)
       total[r][v] = accumulate ? _mm256_loadu_si256((const __m256i *)(const void *)(sums + r * ld + 8 * v))
                                : _mm256_setzero_si256();
-  for (size_t i = 0; i < quads; i++, b += 4 * KIN_PANEL, a += 4) {
-    v8_weights b0 = v8_prepare(_mm256_loadu_si256((const __m256i *)(const void *)b));
-    v8_weights b1 = v8_prepare(_mm256_loadu_si256((const __m256i *)(const void *)(b + 32)));
+  for (size_t i = 0; i < quads; i++, b += 4 * KIN_PANEL)
+#pragma GCC unroll 2
+    for (size_t phase = 0; phase < PHASES; phase++, a += 4) {
+      __m256i b0 = v8_weights(v8_load(b), phase), b1 = v8_weights(v8_load(b + 32), phase);
 #pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
-      int32_t quad;
-      memcpy(&quad, a + r * lda, sizeof quad);
-      __m256i x = _mm256_set1_epi32(quad);
-      total[r][0] = v8_multiply_add(total[r][0], x, b0);
-      total[r][1] = v8_multiply_add(total[r][1], x, b1);
+      for (size_t r = 0; r < rows; r++) {
+        __m256i x = v8_broadcast(a + r * lda);
+        total[r][0] = v8_multiply_add(total[r][0], x, b0);
+        total[r][1] = v8_multiply_add(total[r][1], x, b1);
+        /* Else the compiler adds the phases first, which takes more registers than there are. */
+        __asm__("" : "+x"(total[r][0]), "+x"(total[r][1]));
+      }
     }
-  }
 #pragma GCC unroll 6
   for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -48,13 +60,13 @@ static void gemm_tile(size_t rows, size_t quads, const uint8_t *a, size_t lda, c
 
 static int32_t peak(size_t iterations) {
   volatile int32_t quad = 0x00010203;
-  __m256i x = _mm256_set1_epi32(quad), total[PEAK_CHAINS];
-  v8_weights w = v8_prepare(x);
+  __m256i x = _mm256_set1_epi32(quad), w = v8_weights(x, 0), total[PEAK_CHAINS];
   for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = _mm256_setzero_si256();
   for (size_t i = 0; i < iterations; i++) {
     __asm__("" : "+x"(x)); /* else the products, all the same, would be taken out of the loop */
 #pragma GCC unroll 16
-    for (size_t c = 0; c < PEAK_CHAINS; c++) total[c] = v8_multiply_add(total[c], x, w);
+    for (size_t c = 0; c < PEAK_CHAINS; c++)
+      for (size_t phase = 0; phase < PHASES; phase++) total[c] = v8_multiply_add(total[c], x, w);
   }
   for (size_t c = 1; c < PEAK_CHAINS; c++) total[0] = _mm256_add_epi32(total[0], total[c]);
   int32_t lanes[8], all = 0;
@@ -68,6 +80,7 @@ const kin_int8_kernels TABLE = {
     .isa = KIN_ISA_AVX2,
     .usable = usable,
     .tile_rows = TILE_ROWS,
+    .spread = SPREAD,
     .gemm_tile = gemm_tile,
     .peak = peak,
     .peak_multiply_adds = PEAK_CHAINS * 32,

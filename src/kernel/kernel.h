@@ -163,7 +163,9 @@ typedef struct kin_int8_kernels {
   kin_isa isa;          /* what else of the CPU it needs */
   bool (*usable)(void); /* whether this CPU and system run it (where they have `isa`) */
   size_t tile_rows;     /* at most KIN_MAX_INT8_ROWS */
-  /* sums[rows][KIN_PANEL] (+)= a[rows][4 * quads] * b[quads][KIN_PANEL][4]; quads is a multiple of 16. */
+  /* What gemm_tile takes for 4 * quads bytes of a row, twice as many bytes; NULL: the bytes themselves. */
+  void (*spread)(const uint8_t *row, size_t quads, uint8_t *out);
+  /* sums[rows][KIN_PANEL] (+)= a[rows][4 * quads] * b[quads][KIN_PANEL][4]; quads is a multiple of 16; lda in bytes. */
   void (*gemm_tile)(size_t rows, size_t quads, const uint8_t *a, size_t lda, const int8_t *b, int32_t *sums,
                     size_t ld_sums, bool accumulate);
   int32_t (*peak)(size_t iterations); /* as in kin_kernels */

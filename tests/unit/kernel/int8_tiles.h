@@ -14,6 +14,7 @@ static inline bool int8_runs(const kin_int8_kernels *k) {
 static inline void check_int8_tiles(const kin_int8_kernels *k) {
   enum { QUADS = 48, LDA = 4 * QUADS + 64, LD = KIN_PANEL + 5 };
   uint8_t *a = kin_alloc_aligned(KIN_MAX_INT8_ROWS * LDA);
+  uint8_t *spread = kin_alloc_aligned(KIN_MAX_INT8_ROWS * 2 * LDA);
   int8_t *b = kin_alloc_aligned(QUADS * KIN_PANEL * 4);
   int32_t *expected = kin_alloc_aligned(KIN_MAX_INT8_ROWS * LD * sizeof *expected);
   int32_t *got = kin_alloc_aligned(KIN_MAX_INT8_ROWS * LD * sizeof *got);
@@ -27,11 +28,12 @@ static inline void check_int8_tiles(const kin_int8_kernels *k) {
         for (size_t accumulate = 0; accumulate < 2; accumulate++) {
           for (size_t i = 0; i < KIN_MAX_INT8_ROWS * LD; i++) got[i] = expected[i] = (int32_t)i - 7000;
           kin_int8_scalar.gemm_tile(rows, quads, a, LDA, b, expected, LD, accumulate);
-          k->gemm_tile(rows, quads, a, LDA, b, got, LD, accumulate);
+          for (size_t r = 0; k->spread && r < rows; r++) k->spread(a + r * LDA, quads, spread + r * 2 * LDA);
+          k->gemm_tile(rows, quads, k->spread ? spread : a, k->spread ? 2 * LDA : LDA, b, got, LD, accumulate);
           assert_memory_equal(got, expected, KIN_MAX_INT8_ROWS * LD * sizeof *got);
         }
   }
-  kin_free_aligned(a), kin_free_aligned(b), kin_free_aligned(expected), kin_free_aligned(got);
+  kin_free_aligned(a), kin_free_aligned(spread), kin_free_aligned(b), kin_free_aligned(expected), kin_free_aligned(got);
 }
 
 #endif
