@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { STAMPS = 535, COLUMNS = 2, HELD_OUT_IN = 5 };
+static const double least[COLUMNS] = {0.56, 0.44}; /* recall@10, in English and in Korean */
 
 typedef struct stamps {
   char *paths[STAMPS];
@@ -70,8 +71,8 @@ static void finds_captions_kept_apart(void **state) {
   assert_int_equal(r.pictures, STAMPS);
   assert_int_equal(r.parts, HELD_OUT_IN);
   assert_in_range(r.kept_captions, 95, 105);
-  assert_true(r.recall[0].at10 >= 0.56);
-  assert_true(r.recall[1].at10 >= 0.44);
+  assert_true(r.recall[0].at10 >= least[0]);
+  assert_true(r.recall[1].at10 >= least[1]);
   assert_false(r.poor);
   kin_context_close(context);
   test_remove_tree(out);
@@ -79,18 +80,32 @@ static void finds_captions_kept_apart(void **state) {
   free_stamps(s);
 }
 
-/* Recall@10 by the public interface alone, of pictures whose captions the bridge has not seen. */
-static double recall_of(kin_context *context, kin_model *bridge, const stamps *s, const size_t *held, size_t n,
-                        size_t column) {
+/* The vectors of the pictures `held` and of a column of their captions, by the public interface alone. */
+static float *embed_pictures(kin_model *bridge, const stamps *s, const size_t *held, size_t n) {
   kin_error err;
-  const size_t dim = kin_model_dim(bridge);
   kin_image_source *sources = calloc(n, sizeof *sources);
+  float *out = calloc(n * kin_model_dim(bridge), sizeof *out);
+  assert_true(sources && out);
+  for (size_t i = 0; i < n; i++) sources[i].path = s->paths[held[i]];
+  test_assert_ok(kin_embed_images(bridge, sources, n, NULL, out, &err), &err);
+  free(sources);
+  return out;
+}
+
+static float *embed_captions(kin_model *bridge, const stamps *s, const size_t *held, size_t n, size_t column) {
+  kin_error err;
   const char **queries = calloc(n, sizeof *queries);
-  float *pictures = calloc(n * dim, sizeof *pictures), *texts = calloc(n * dim, sizeof *texts);
-  assert_true(sources && queries && pictures && texts);
-  for (size_t i = 0; i < n; i++) sources[i].path = s->paths[held[i]], queries[i] = s->captions[held[i]][column];
-  test_assert_ok(kin_embed_images(bridge, sources, n, NULL, pictures, &err), &err);
-  test_assert_ok(kin_embed_texts(bridge, queries, n, NULL, texts, &err), &err);
+  float *out = calloc(n * kin_model_dim(bridge), sizeof *out);
+  assert_true(queries && out);
+  for (size_t i = 0; i < n; i++) queries[i] = s->captions[held[i]][column];
+  test_assert_ok(kin_embed_texts(bridge, queries, n, NULL, out, &err), &err);
+  free(queries);
+  return out;
+}
+
+/* Recall@10 of captions among the pictures, one query a caption. */
+static double recall_of(kin_context *context, const float *pictures, const float *texts, size_t dim, const stamps *s,
+                        const size_t *held, size_t n) {
   size_t asked = 0, found = 0;
   for (size_t i = 0; i < n; i++) {
     bool again = false;
@@ -107,8 +122,7 @@ static double recall_of(kin_context *context, kin_model *bridge, const stamps *s
                kin_cosine(context, pictures + k * dim, texts + i * dim, dim) >= best;
     asked++, found += above < 10;
   }
-  free(sources), free(queries), free(pictures), free(texts);
-  print_message("%s: recall@10 %zu of %zu\n", column ? "Korean" : "English", found, asked);
+  print_message("recall@10 %zu of %zu\n", found, asked);
   return (double)found / (double)asked;
 }
 
@@ -137,8 +151,13 @@ static void works_as_a_model(void **state) {
   assert_string_equal(info.architecture, "bridge");
   assert_true(info.has_image && info.has_text);
   assert_int_equal(info.dim, 384);
-  assert_true(recall_of(context, bridge, s, held, n_held, 0) >= 0.56);
-  assert_true(recall_of(context, bridge, s, held, n_held, 1) >= 0.44);
+  float *pictures = embed_pictures(bridge, s, held, n_held);
+  for (size_t c = 0; c < COLUMNS; c++) {
+    float *captions = embed_captions(bridge, s, held, n_held, c);
+    assert_true(recall_of(context, pictures, captions, info.dim, s, held, n_held) >= least[c]);
+    free(captions);
+  }
+  free(pictures);
   kin_model_close(bridge);
   kin_context_close(context);
   test_remove_tree(out);
