@@ -23,6 +23,8 @@
 
 #define QUERIES_AT_ONCE 32
 
+#define AHEAD 2 /* vectors on their way while one is scored */
+
 /* ------------------------------------------------------------------- opening */
 
 static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *file) {
@@ -45,6 +47,7 @@ void kin_ann_close(kin_ann *ann) {
   for (size_t i = 0; i < ann->n_rooms; i++) kin_links_room_free(ann->rooms[i]);
   pthread_mutex_destroy(&ann->lock);
   if (ann->calls) ann->calls->free(ann->faiss);
+  free(ann->checked);
   free(ann->path);
   free(ann);
 }
@@ -254,6 +257,16 @@ static bool is_wanted(const search *s, uint64_t row) {
   return wanted_of(s->dead, s->query->filter, s->ann->head.rows, row / 64) >> (row % 64) & 1;
 }
 
+/* Whether a row's checksum is right; once it was, it isn't looked at again. */
+static bool check(search *s, uint64_t row) {
+  _Atomic uint64_t *word = &s->ann->checked[row / 64];
+  uint64_t bit = (uint64_t)1 << (row % 64);
+  if (atomic_load_explicit(word, memory_order_relaxed) & bit) return true;
+  if (!kin_vectors_check(s->file, row)) return false;
+  atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+  return true;
+}
+
 static uint64_t count_wanted(const uint64_t *dead, const kin_row_filter *filter, uint64_t rows) {
   uint64_t n = 0;
   for (uint64_t word = 0; word * 64 < rows; word++)
@@ -281,8 +294,9 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
   size_t n = 0;
   for (size_t i = 0; i < s->depth && found[i] >= 0; i++) {
     uint64_t row = (uint64_t)found[i];
+    if (i + AHEAD < s->depth && found[i + AHEAD] >= 0) kin_vectors_prefetch(s->file, (uint64_t)found[i + AHEAD]);
     if (row >= s->ann->head.rows || !is_wanted(s, row) || found[i] == without) continue;
-    if (!kin_vectors_check(s->file, row)) return kin_vectors_fail_row(s->file, row, err);
+    if (!check(s, row)) return kin_vectors_fail_row(s->file, row, err);
     float dot = s->ann->rows.dot(vector, kin_vectors_at(s->file, row), s->ann->rows.dim);
     scored[n++] = (kin_match){kin_vectors_id(s->file, row), row, dot};
   }
@@ -370,10 +384,10 @@ static size_t block_of(const kin_ann *ann, size_t queries) {
   return block < 1 ? 1 : block < QUERIES_AT_ONCE ? block : QUERIES_AT_ONCE;
 }
 
-kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const uint64_t *dead,
+kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, uint64_t living,
                                   const kin_index_query *query, const int64_t *without, kin_match *out, size_t *n_out,
                                   uint64_t *compared, bool *complete, kin_error *err) {
-  uint64_t wanted = count_wanted(dead, query->filter, ann->head.rows);
+  uint64_t wanted = query->filter ? count_wanted(dead, query->filter, ann->head.rows) : living;
   const kin_ann_effort *usual = &ann->head.effort;
   size_t probes = query->ann->probes ? query->ann->probes : usual->probes, ef = query->ann->ef;
   size_t candidates = ann->kind.lossless ? 0 : query->ann->candidates;
@@ -392,13 +406,19 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
   *complete = s.depth > 0;
   *compared = 0;
   if (!s.depth) return KIN_OK;
+  if (!ann->checked) ann->checked = calloc((size_t)(ann->head.rows / 64 + 1), sizeof *ann->checked);
+  if (!ann->checked) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
   s.ef = ef ? ef : usual->ef > EF_OF_A_MATCH * query->k ? usual->ef : EF_OF_A_MATCH * query->k;
   kin_status status = ann->calls->set_effort(ann->faiss, probes, s.ef, err);
   return status == KIN_OK ? run(&s, compared, complete, err) : status;
 }
 
-kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, const kin_index_query *query,
-                          kin_match *out, size_t *n_out, bool *complete, kin_error *err) {
+uint64_t kin_ann_count_living(const kin_ann *ann, const uint64_t *dead) {
+  return count_wanted(dead, NULL, ann->head.rows);
+}
+
+kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, uint64_t living,
+                          const kin_index_query *query, kin_match *out, size_t *n_out, bool *complete, kin_error *err) {
   uint64_t compared;
-  return kin_ann_search_without(ann, file, dead, query, NULL, out, n_out, &compared, complete, err);
+  return kin_ann_search_without(ann, file, dead, living, query, NULL, out, n_out, &compared, complete, err);
 }

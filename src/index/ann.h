@@ -47,11 +47,13 @@ const kin_ann_head *kin_ann_get_head(const kin_ann *ann);
 /* Whether the file is the one that was opened. */
 bool kin_ann_is_current(const kin_ann *ann);
 
-/* Search the index's rows, but for those marked in `dead`, under the query's filter: k matches each, scored by their
- * vectors. *complete: false when some query found fewer than there may be, or wants so much that a scan is no slower,
- * or the effort is the measured one and finds less than 0.95; the results are worth nothing then. KIN_ERR_FORMAT: a
- * found row is damaged. */
-kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, const kin_index_query *query,
-                          kin_match *out, size_t *n_out, bool *complete, kin_error *err);
+/* Of the index's rows those that aren't marked in `dead`. */
+uint64_t kin_ann_count_living(const kin_ann *ann, const uint64_t *dead);
+/* Search the index's rows, but for those marked in `dead`, which leaves the `living`, under the query's filter: k
+ * matches each, scored by their vectors. *complete: false when some query found fewer than there may be, or wants so
+ * much that a scan is no slower, or the effort is the measured one and finds less than 0.95; the results are worth
+ * nothing then. KIN_ERR_FORMAT: a found row is damaged. */
+kin_status kin_ann_search(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, uint64_t living,
+                          const kin_index_query *query, kin_match *out, size_t *n_out, bool *complete, kin_error *err);
 
 #endif

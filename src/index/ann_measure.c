@@ -111,6 +111,7 @@ typedef struct measurement {
   const kin_vectors *file;
   const kin_ann_sample *sample;
   const uint64_t *dead;
+  uint64_t living;
   const kin_index_build *build;
   uint64_t most_compared; /* by a graph's walk */
   uint64_t compared;      /* by those at the effort last tried, a query's mean */
@@ -126,8 +127,8 @@ static kin_status try_effort(measurement *m, kin_error *err) {
   kin_index_query query = {.vectors = s->vectors, .n = s->n, .k = NEAREST, .ann = &as_set};
   kin_status status = go_on(m->build, s->n, s->n, err);
   if (status == KIN_OK)
-    status =
-        kin_ann_search_without(m->ann, m->file, m->dead, &query, s->rows, matches, found, &m->compared, &complete, err);
+    status = kin_ann_search_without(m->ann, m->file, m->dead, m->living, &query, s->rows, matches, found, &m->compared,
+                                    &complete, err);
   if (status != KIN_OK) return status;
   for (size_t i = 0; i < s->n; i++)
     for (size_t j = 0; j < found[i] && j < s->wanted[i]; j++) hits += matches[i * NEAREST + j].score >= s->least[i];
@@ -166,7 +167,12 @@ static uint32_t most_probes(const kin_ann *ann, bool frugal) {
 kin_status kin_ann_measure(kin_ann *ann, const kin_vectors *file, const kin_ann_sample *sample, const uint64_t *dead,
                            const kin_index_build *build, bool frugal, bool *enough, kin_error *err) {
   uint64_t rows = ann->head.rows;
-  measurement m = {.ann = ann, .file = file, .sample = sample, .dead = dead, .build = build};
+  measurement m = {.ann = ann,
+                   .file = file,
+                   .sample = sample,
+                   .dead = dead,
+                   .living = kin_ann_count_living(ann, dead),
+                   .build = build};
   m.most_compared = rows / GRAPH_SHARE;
   if (!frugal && m.most_compared < FREE_COMPARED) m.most_compared = FREE_COMPARED;
   *enough = false;

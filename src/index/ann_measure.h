@@ -5,6 +5,7 @@
 #include "index/ann.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #define KIN_ANN_ROOMS 64
@@ -21,7 +22,8 @@ struct kin_ann {
   pthread_mutex_t lock;
   kin_links_room *rooms[KIN_ANN_ROOMS];
   size_t n_rooms;
-  kin_ann_head head; /* its effort is what searches take: the one measured, or a guess */
+  kin_ann_head head;         /* its effort is what searches take: the one measured, or a guess */
+  _Atomic uint64_t *checked; /* a bit for each row whose checksum was right; of the first search on */
   char *path;
   dev_t device; /* of the file that was read */
   ino_t inode;
@@ -29,7 +31,7 @@ struct kin_ann {
 
 /* kin_ann_search, but that query i finds its row without[i] (NULL: none) as little as if it weren't there. *compared:
  * what the graph's walks compared, where there is one. */
-kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const uint64_t *dead,
+kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const uint64_t *dead, uint64_t living,
                                   const kin_index_query *query, const int64_t *without, kin_match *out, size_t *n_out,
                                   uint64_t *compared, bool *complete, kin_error *err);
 

@@ -18,7 +18,9 @@ typedef struct flat_index {
   size_t verified_capacity;
   uint64_t committed; /* rows */
   kin_vectors_key key;
-  kin_ann *ann; /* NULL: not opened yet, or none that can be used */
+  kin_ann *ann;      /* NULL: not opened yet, or none that can be used */
+  uint64_t living;   /* rows of it that aren't dead, where ... */
+  bool knows_living; /* ... they have been counted */
 } flat_index;
 
 static kin_status reserve(flat_index *flat, uint64_t rows, kin_error *err) {
@@ -41,6 +43,7 @@ static void mark_dead(flat_index *flat, uint64_t row) {
   if (is_dead(flat, row)) return;
   flat->dead[row / 64] |= (uint64_t)1 << (row % 64);
   flat->n_dead++;
+  flat->knows_living = false;
 }
 
 static kin_status flat_add(kin_index *index, int64_t id, const float *vector, uint64_t *row, kin_error *err) {
@@ -74,6 +77,7 @@ static kin_status set_dead(flat_index *flat, const kin_index_state *state, kin_e
   memcpy(before, flat->dead, flat->dead_words * sizeof *before);
   memset(flat->dead, 0, flat->dead_words * sizeof *flat->dead);
   flat->n_dead = 0;
+  flat->knows_living = false;
   kin_status status = KIN_OK;
   for (size_t i = 0; status == KIN_OK && i < state->n_holes; i++) {
     if (state->holes[i] >= state->rows)
@@ -91,6 +95,7 @@ static kin_status set_dead(flat_index *flat, const kin_index_state *state, kin_e
 static void close_ann(flat_index *flat) {
   kin_ann_close(flat->ann);
   flat->ann = NULL;
+  flat->knows_living = false;
 }
 
 static kin_status flat_refresh(kin_index *index, const kin_index_state *state, kin_error *err) {
@@ -206,6 +211,13 @@ static kin_status add_tail(flat_index *flat, const kin_index_query *query, kin_m
   return status;
 }
 
+static kin_status search_ann(flat_index *flat, const kin_index_query *query, kin_match *out, size_t *n_out,
+                             bool *complete, kin_error *err) {
+  if (!flat->knows_living) flat->living = kin_ann_count_living(flat->ann, flat->dead);
+  flat->knows_living = true;
+  return kin_ann_search(flat->ann, flat->file, flat->dead, flat->living, query, out, n_out, complete, err);
+}
+
 static kin_status flat_search(kin_index *index, const kin_index_query *query, kin_match *out, size_t *n_out,
                               kin_error *err) {
   flat_index *flat = (flat_index *)index;
@@ -213,8 +225,7 @@ static kin_status flat_search(kin_index *index, const kin_index_query *query, ki
   bool complete = false;
   kin_status status = kin_vectors_map(flat->file, err);
   if (status == KIN_OK && query->ann) status = open_ann(flat, query->ann, err);
-  if (status == KIN_OK && query->ann && flat->ann)
-    status = kin_ann_search(flat->ann, flat->file, flat->dead, query, out, n_out, &complete, err);
+  if (status == KIN_OK && query->ann && flat->ann) status = search_ann(flat, query, out, n_out, &complete, err);
   if (status != KIN_OK) return status;
   return complete ? add_tail(flat, query, out, n_out, err) : scan(flat, 0, query, out, n_out, err);
 }

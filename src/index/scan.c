@@ -277,12 +277,6 @@ static candidate *gather(pass *p, size_t query, size_t *n_out) {
   return all;
 }
 
-/* The record's pages and lines are far apart: have the next ones on their way. */
-static void prefetch_vector(const pass *p, candidate c) {
-  const char *at = (const char *)kin_vectors_at(p->scan->file, c.row) - 64;
-  for (size_t i = 0; i < p->dim * sizeof(float) + 64; i += 64) __builtin_prefetch(at + i);
-}
-
 static void rescore_task(void *arg, size_t query) {
   pass *p = arg;
   const kin_scan *s = p->scan;
@@ -293,7 +287,7 @@ static void rescore_task(void *arg, size_t query) {
   for (size_t i = 0; all && i < n; i++) {
     candidate c = all[i];
     if (best.n == best.k && c.upper < best.heap[0].score) break;
-    if (i + 2 < n && all[i + 2].lower < all[i + 2].upper) prefetch_vector(p, all[i + 2]);
+    if (i + 2 < n && all[i + 2].lower < all[i + 2].upper) kin_vectors_prefetch(s->file, all[i + 2].row);
     float score = c.upper;
     if (c.lower < c.upper) {
       bool right = kin_vectors_check(s->file, c.row);

@@ -344,6 +344,12 @@ int64_t kin_vectors_id(const kin_vectors *file, uint64_t row) {
   return id;
 }
 
+void kin_vectors_prefetch(const kin_vectors *file, uint64_t row) {
+  enum { LINE = 64 };
+  const uint8_t *record = mapped_record(file, row);
+  for (size_t i = 0; i < file->record_bytes; i += LINE) __builtin_prefetch(record + i);
+}
+
 bool kin_vectors_check(const kin_vectors *file, uint64_t row) {
   const uint8_t *record = mapped_record(file, row);
   uint64_t expected;

@@ -59,6 +59,8 @@ kin_status kin_vectors_digest(const kin_vectors *file, uint64_t row, size_t n, u
 kin_status kin_vectors_map(kin_vectors *file, kin_error *err);
 const float *kin_vectors_at(const kin_vectors *file, uint64_t row); /* 64-byte aligned */
 int64_t kin_vectors_id(const kin_vectors *file, uint64_t row);
+/* Ask for a mapped row, to be read soon: its pages and lines are far from those of others. */
+void kin_vectors_prefetch(const kin_vectors *file, uint64_t row);
 /* Whether a mapped row's checksum is right. */
 bool kin_vectors_check(const kin_vectors *file, uint64_t row);
 kin_status kin_vectors_fail_row(const kin_vectors *file, uint64_t row, kin_error *err);
