@@ -402,7 +402,7 @@ static kin_status connect_at(kin_store *store, const char *name, int flags, kin_
       "opening the store", err);
 }
 
-/* On a medium that can't be written SQLite's log has no place; without a log left over, none is needed. */
+/* In a folder that can't be written SQLite's log has no place; without a log left over, none is needed. */
 static kin_status connect_immutable(kin_store *store, kin_error *err) {
   char *log = kin_format("%s-wal", store->path), *uri = immutable_uri(store->path);
   struct stat s;
@@ -411,8 +411,8 @@ static kin_status connect_immutable(kin_store *store, kin_error *err) {
     status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", store->path);
   else if (stat(log, &s) == 0 && s.st_size > 0)
     status = kin_fail(err, KIN_ERR_IO,
-                      "%s: its last writer was cut off, and the folder can't be written to finish its work; give write "
-                      "permission or copy the store",
+                      "%s: a writer is at work, or was cut off, and the folder can't be written to finish that; wait, "
+                      "give write permission or copy the store",
                       store->path);
   if (status == KIN_OK) {
     sqlite3_close(store->db);
@@ -428,8 +428,8 @@ kin_status kin_sql_open(kin_store *store, kin_error *err) {
   /* A reader opens for writing too, where it may: SQLite recovers a killed writer's log only then. */
   int flags = SQLITE_OPEN_READWRITE | (store->writable ? SQLITE_OPEN_CREATE : 0);
   kin_status status = connect_at(store, store->path, flags, err);
-  if (status != KIN_OK && !store->writable && (sqlite3_errcode(store->db) & 0xff) == SQLITE_CANTOPEN)
-    status = connect_immutable(store, err);
+  int rc = status == KIN_OK ? SQLITE_OK : sqlite3_errcode(store->db) & 0xff;
+  if (!store->writable && (rc == SQLITE_CANTOPEN || rc == SQLITE_READONLY)) status = connect_immutable(store, err);
   if (status == KIN_OK && store->writable && sqlite3_db_readonly(store->db, "main"))
     status = kin_fail(err, KIN_ERR_IO, "%s: no permission to write to the store", store->path);
   if (status == KIN_OK) status = kin_sql_add_tokenizer(store, err);

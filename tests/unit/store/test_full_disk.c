@@ -1,5 +1,5 @@
 /* A store on a file system that fills up: a clear error, nothing committed is lost, and the next run goes on. Then
- * the same file system read-only. */
+ * the same file system for a user who may only read it, and read-only. */
 #include "fake_encoder.h"
 #include "support.h"
 
@@ -14,6 +14,7 @@
 
 #define DIM 256
 #define FILES 600
+#define NOBODY 65534
 
 static char *folder, *disk, *photos, *store_path;
 
@@ -83,7 +84,17 @@ static void test_full_disk(void **state) {
   test_assert_ok(update(context, &progress, &err), &err);
   assert_int_equal(count(context), FILES);
 
-  /* A medium that can't be written is searched all the same. */
+  /* In a folder that belongs to others, who let it be read, the store is searched all the same. */
+  assert_int_equal(chmod(folder, 0755), 0);
+  assert_int_equal(chmod(disk, 0555), 0);
+  assert_int_equal(seteuid(NOBODY), 0);
+  size_t seen = count(context);
+  kin_status status = update(context, &progress, &err);
+  assert_int_equal(seteuid(0), 0);
+  assert_int_equal(seen, FILES);
+  test_assert_error(status, KIN_ERR_IO, &err, "Permission denied");
+
+  /* So it is on a medium that can't be written. */
   assert_int_equal(mount("none", disk, NULL, MS_REMOUNT | MS_RDONLY, "size=16m"), 0);
   assert_int_equal(count(context), FILES);
   test_assert_error(update(context, &progress, &err), KIN_ERR_IO, &err, "Read-only file system");
