@@ -263,9 +263,11 @@ kin_status kin_vectors_sync(kin_vectors *file, kin_error *err) {
 }
 
 kin_status kin_vectors_fail_row(const kin_vectors *file, uint64_t row, kin_error *err) {
-  return kin_fail(err, KIN_ERR_FORMAT,
-                  "%s: row %llu is damaged (wrong checksum); restore a copy of the store, or delete it and index again",
-                  file->path, (unsigned long long)row);
+  return kin_fail(
+      err, KIN_ERR_FORMAT,
+      "%s: row %llu is damaged (wrong checksum); mend it with kindred store check --repair and index the files "
+      "again, or restore a copy of the store",
+      file->path, (unsigned long long)row);
 }
 
 kin_status kin_vectors_read(kin_vectors *file, uint64_t row, int64_t id, float *out, kin_error *err) {
