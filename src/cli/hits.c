@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ":LINE: " and the passage on one line, cut to a screen's few lines. */
+/* ":LINE: " and the passage on one line, cut to a screen's few lines. What others indexed has no lines. */
 static void put_passage(const kin_hit *hit) {
   enum { MOST = 240 };
   char line[MOST + 8];
@@ -18,7 +18,8 @@ static void put_passage(const kin_hit *hit) {
   }
   while (n > 0 && *p && ((unsigned char)*p & 0xC0) == 0x80) p--, n--; /* no part of a character */
   snprintf(line + n, sizeof line - n, "%s", *p ? "..." : "");
-  printf(":%llu: ", (unsigned long long)hit->line);
+  if (hit->line) printf(":%llu", (unsigned long long)hit->line);
+  fputs(": ", stdout);
   cli_put_text(line);
 }
 

@@ -1,6 +1,8 @@
 /* From options and examples to printed results. */
 #include "cli/query.h"
 
+#include "elastic/elastic.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +21,9 @@ int cli_query_check(const cli_command *command, const cli_query_options *o) {
     return cli_usage_error(command, "--diversity %g: expected 0 to 1", o->diversity);
   if ((o->probes || o->ef || o->elastic.candidates) && strcmp(o->ann, "off") == 0)
     return cli_usage_error(command, "--probes, --ef and --candidates are for approximate indexes, not for --ann off");
+  bool others = o->elastic.vector_field || o->elastic.text_field || o->elastic.id_field;
+  if (others && !kin_elastic_is_address(o->store))
+    return cli_usage_error(command, "--vector-field, --text-field and --id-field are for a store elasticsearch://...");
   if (o->pool > 10000) return cli_usage_error(command, "--pool %zu: expected at most 10000", o->pool);
   return CLI_OK;
 }

@@ -65,6 +65,8 @@ static int check_words(const cli_command *command, const search_options *o, cons
 static int search(const cli_command *command, const search_options *o, const cli_list *operands) {
   bool texts = operands->count || o->not_texts.count, images = o->images.count || o->not_images.count;
   if (!texts && !images) return cli_usage_error(command, "search for what? give a text or --image FILE");
+  if (operands->count && operands->items[0][strspn(operands->items[0], " \t\r\n")] == '\0')
+    return cli_usage_error(command, "search for what? the text is empty");
   if (operands->count > 1) return cli_usage_error(command, "more than one text; put the words in quotes");
   if (!texts && o->text_model) return cli_usage_error(command, "--text-model is for text queries");
   if (o->remember && !o->text_model) return cli_usage_error(command, "remember what? give --text-model DIR");

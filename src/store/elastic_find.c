@@ -55,6 +55,18 @@ static kin_status count_population(kin_find *f, kin_error *err) {
   return status;
 }
 
+/* What is asked for beyond the server's limit would be missing without a word. */
+static kin_status check_depth(const kin_find *f, kin_error *err) {
+  const size_t k = f->query->k;
+  if (f->population <= KIN_ELASTIC_MOST_HITS ||
+      (k <= KIN_ELASTIC_MOST_HITS && f->query->offset <= KIN_ELASTIC_MOST_HITS - k))
+    return KIN_OK;
+  return kin_fail(err, KIN_ERR_UNSUPPORTED,
+                  "%s: results beyond the first %d of %llu: Elasticsearch gives no more; ask for fewer, or narrow the "
+                  "search by a filter",
+                  f->store->path, KIN_ELASTIC_MOST_HITS, (unsigned long long)f->population);
+}
+
 static kin_status begin(kin_find *f, kin_error *err) {
   kin_status status = kin_store_begin_read(f->store, err);
   if (status == KIN_OK) status = kin_find_check_dim(f->store, f->query, err);
@@ -62,7 +74,8 @@ static kin_status begin(kin_find *f, kin_error *err) {
   f->dim = f->store->collection.dim;
   json_decref(f->store->remote->hits);
   f->store->remote->hits = json_object();
-  return f->store->remote->hits ? count_population(f, err) : no_memory(f, err);
+  status = f->store->remote->hits ? count_population(f, err) : no_memory(f, err);
+  return status == KIN_OK ? check_depth(f, err) : status;
 }
 
 static void end(kin_find *f) {

@@ -48,13 +48,21 @@ static bool copy_member(const json_t *meta, const char *key, char *out, size_t s
   return text && snprintf(out, size, "%s", text) < (int)size;
 }
 
-/* A field by its name, in which dots lead into objects. */
+/* A field by its name, in which dots lead into objects and to other ways in which a field is indexed. */
 static const json_t *find_property(const json_t *properties, const char *name) {
   size_t n = strcspn(name, ".");
   char *first = strndup(name, n);
   const json_t *field = first ? json_object_get(properties, first) : NULL;
+  const json_t *inside = json_object_get(field, "properties");
   free(first);
-  return field && name[n] ? find_property(json_object_get(field, "properties"), name + n + 1) : field;
+  return field && name[n] ? find_property(inside ? inside : json_object_get(field, "fields"), name + n + 1) : field;
+}
+
+static kin_status check_field(const kin_store *store, const json_t *mapping, const char *name, kin_error *err) {
+  if (!name || *name == '_' || find_property(json_object_get(mapping, "properties"), name) ||
+      json_object_get(json_object_get(mapping, "runtime"), name))
+    return KIN_OK;
+  return kin_fail(err, KIN_ERR_MISMATCH, "%s: its mapping has no field %s", store->path, name);
 }
 
 static kin_status read_foreign(kin_store *store, const json_t *mapping, kin_error *err) {
@@ -66,9 +74,11 @@ static kin_status read_foreign(kin_store *store, const json_t *mapping, kin_erro
   if (!type || strcmp(type, "dense_vector") != 0 || dims < 1)
     return kin_fail(err, KIN_ERR_MISMATCH, "%s: its field %s is no dense_vector", store->path, r->vector_field);
   r->cosines = !similarity || strcmp(similarity, "cosine") == 0 || strcmp(similarity, "dot_product") == 0;
-  r->collection = (kin_collection){
-      .id = 1, .dim = (size_t)dims, .image = true, .text = true, .model_path = kin_strdup("a model that isn't known")};
-  return r->collection.model_path ? KIN_OK : no_memory(store, err);
+  r->collection =
+      (kin_collection){.id = 1, .dim = (size_t)dims, .image = true, .text = true, .model_path = kin_strdup("")};
+  if (!r->collection.model_path) return no_memory(store, err);
+  kin_status status = check_field(store, mapping, r->text_field, err);
+  return status == KIN_OK ? check_field(store, mapping, r->id_field, err) : status;
 }
 
 static kin_status read_meta(kin_store *store, const json_t *meta, kin_error *err) {

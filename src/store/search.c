@@ -14,8 +14,8 @@ kin_status kin_find_check_dim(kin_store *store, const kin_query *q, kin_error *e
     if (q->examples[i].vector && q->dim != c->dim)
       return kin_fail(
           err, KIN_ERR_MISMATCH,
-          "%s: the query has %zu floats, the collection's vectors %zu; query with the model that made them (%s)",
-          store->path, q->dim, c->dim, c->model_path);
+          "%s: the query has %zu floats, the collection's vectors %zu; query with the model that made them%s%s%s",
+          store->path, q->dim, c->dim, *c->model_path ? " (" : "", c->model_path, *c->model_path ? ")" : "");
   return KIN_OK;
 }
 

@@ -191,6 +191,8 @@ class Search(CommandTest):
 
     def test_usage(self):
         cases = {("search",): "search for what?", ("search", "a", "b"): "more than one text",
+                 ("search", " "): "the text is empty",
+                 ("similar", "1", "--id-field", "sku"): "are for a store elasticsearch://",
                  ("search", "a", "--group", "colour"): 'group "colour": expected file, folder or none',
                  ("search", "a", "--per-group", "3"): "--group file or folder",
                  ("search", "a", "--diversity", "2"): "--diversity 2: expected 0 to 1",

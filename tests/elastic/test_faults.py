@@ -131,6 +131,16 @@ class Faults(FaultTest):
         server.mapping["_meta"]["kindred"]["format"] = 9
         self.assertIn("has format 9", self.run_kindred("search", "x", "--store", self.store(server), status=1).err)
 
+    def test_results_beyond_what_the_server_gives(self):
+        server = self.serve()
+        self.index(self.store(server))
+        many = json.dumps({"count": 10001}).encode()
+        server.on_request = lambda method, path, before: (200, {}, many) if path.endswith("_count") else None
+        for page in (["-n", 10001], ["-n", 1, "--offset", 10000]):
+            failed = self.run_kindred("search", "road", *page, "--store", self.store(server), status=1)
+            self.assertIn("beyond the first 10000 of 10001", failed.err)
+        self.run_kindred("search", "road", "-n", 1, "--offset", 9999, "--store", self.store(server))
+
     def test_hosts_in_turn(self):
         server, gone = self.serve(), FakeElastic()
         gone.close()

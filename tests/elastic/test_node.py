@@ -432,8 +432,15 @@ class OthersIndices(ElasticTest):
         refused = {("search", "-m", self.clip, "-i", "b.png", "--vector-field", "colour"): "no dense_vector",
                    ("search", "-m", self.clip, "-i", "b.png", *fields, "-w", "width > 3"): "width isn't known",
                    ("search", "-m", self.clip, "-i", "b.png"): "wasn't made by kindred"}
+        of_field = ("search", "-m", self.clip, "c", "--vector-field", "embedding")
+        refused[(*of_field, "--text-field", "info.name")] = "no field info.name"
+        refused[(*of_field, "--id-field", "sku")] = "no field sku"
         for args, message in refused.items():
             self.assertIn(message, self.run_kindred(*args, "--store", self.store, status=1).err)
+        lost = self.run_kindred("search", "c", "--vector-field", "embedding", "--store", self.store, status=2)
+        self.assertIn("which model?", lost.err)
+        line = self.run_kindred("search", "--bm25", "c", "--store", self.store, *fields).out
+        self.assertTrue(line.endswith("  sku-c: The c thing\n"), line)
 
 
 if __name__ == "__main__":
