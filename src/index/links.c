@@ -8,6 +8,9 @@
 
 #define AT_ONCE 4 /* rows that are compared at once */
 
+/* A search keeps one above the lowest level for so many there (docs/ann.md). */
+#define UPPER_SHARE 2
+
 struct kin_links_room {
   size_t ef;
   /* On top of the kept is the worst, and of those to visit, whose keys are less their scores, the best. */
@@ -136,23 +139,23 @@ static void walk(const kin_links *links, const rows *r, kin_links_room *room, in
   }
 }
 
-/* Walk the levels from the highest to the `last`. */
-static void walk_down(const kin_links *links, const rows *r, kin_links_room *room, int64_t without, int last) {
-  size_t upper_ef = room->ef < KIN_LINKS_UPPER_EF ? room->ef : KIN_LINKS_UPPER_EF;
+/* Walk the levels from the highest to the `last`, keeping `upper` rows above the lowest. */
+static void walk_down(const kin_links *links, const rows *r, kin_links_room *room, int64_t without, size_t upper,
+                      int last) {
   float first[AT_ONCE];
   score(r, &links->entry, 1, first);
   room->kept.n = room->compared = 0;
   kin_heap_push(&room->kept, (kin_heap_item){first[0], links->entry});
   for (int level = links->top; level >= last; level--) {
     begin_level(room, without);
-    walk(links, r, room, level, level ? upper_ef : room->ef);
+    walk(links, r, room, level, level ? upper : room->ef);
   }
 }
 
 int32_t kin_links_descend(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                           const float *query) {
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
-  walk_down(links, &r, room, -1, 1);
+  walk_down(links, &r, room, -1, room->ef, 1);
   kin_heap_item best = room->kept.items[0];
   for (size_t i = 1; i < room->kept.n; i++)
     if (room->kept.items[i].key > best.key) best = room->kept.items[i];
@@ -162,7 +165,8 @@ int32_t kin_links_descend(const kin_links *links, const kin_vectors *file, kin_l
 void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                       const float *query, int64_t without, size_t k, int64_t *out) {
   const rows r = {.file = file, .dim = kin_vectors_dim(file), .dots = dots, .query = query};
-  walk_down(links, &r, room, without, 0);
+  size_t upper = room->ef / UPPER_SHARE < 1 ? 1 : room->ef / UPPER_SHARE;
+  walk_down(links, &r, room, without, upper < KIN_LINKS_UPPER_EF ? upper : KIN_LINKS_UPPER_EF, 0);
   for (size_t i = k; i > room->kept.n; i--) out[i - 1] = -1;
   while (room->kept.n > k) kin_heap_pop(&room->kept);
   while (room->kept.n) {

@@ -35,7 +35,7 @@ bool kin_links_room_set_ef(kin_links_room *room, size_t ef);
  * walk begins; -1: none. */
 void kin_links_search(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                       const float *query, int64_t without, size_t k, int64_t *out);
-/* About the nearest row to `query` of those above the lowest level. */
+/* About the nearest row to `query` of those above the lowest level; at each the best `ef` are kept. */
 int32_t kin_links_descend(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
                           const float *query);
 /* Vectors that the room's last search compared with its query. */
