@@ -34,7 +34,8 @@ static const char *value_of(const char *text, const char *key) {
 
 static kin_status read_type(const char *path, const char *at, npy_header *h, kin_error *err) {
   if (at && (*at == '\'' || *at == '"')) at++;
-  if (!at || (at[0] != '<' && at[0] != '=') || at[1] != 'f' || !strchr("248", at[2]) || isalnum((unsigned char)at[3]))
+  if (!at || (at[0] != '<' && at[0] != '=') || at[1] != 'f' || !at[2] || !strchr("248", at[2]) ||
+      isalnum((unsigned char)at[3]))
     return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: holds no little-endian floats; save it with x.astype('<f4')", path);
   h->type = 'f', h->bytes = (size_t)(at[2] - '0');
   return KIN_OK;

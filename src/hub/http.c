@@ -397,9 +397,9 @@ kin_status kin_http_again(kin_http *http, const kin_http_answer *answer, unsigne
                           kin_error *err) {
   if (!answer->transient || failure == KIN_ERR_CANCELLED) return failure;
   if (*failures >= http->options.retries) return kin_prefix(err, failure, "gave up after %u tries", *failures + 1);
-  int64_t ms = answer->wait_s * 1000;
   if (answer->wait_s > MAX_RETRY_AFTER_S)
     return kin_prefix(err, failure, "the server asks to wait for %lld s; try again then", (long long)answer->wait_s);
+  int64_t ms = answer->wait_s * 1000;
   if (answer->wait_s < 0) {
     ms = (int64_t)http->options.backoff_ms << (*failures < 15 ? *failures : 15);
     if (ms > MAX_BACKOFF_MS) ms = MAX_BACKOFF_MS;

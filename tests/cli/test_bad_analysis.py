@@ -56,6 +56,17 @@ class BadAnalysis(CommandTest):
                 self.assertIn("the vector of row 1 holds a value that isn't finite",
                               self.analyse(command, "x.npy", "labels", status=1).err)
 
+    def test_damaged_headers(self):
+        shape = "{'shape': (1, 1), "
+        for text, message in (("{'descr': '<f", "no little-endian floats"), (shape + "'descr': '<f", "no little-endian floats"),
+                              (shape + "'descr': '<f4", "before its last vector"), ("{'descr': '<f4', 'shape': (1", "shape"),
+                              ("{'descr': '<f8', 'shape': (4294967296, 4294967296)", "before its last vector")):
+            header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+            self.put("x.npy", header)
+            self.assertIn(message, self.analyse("cluster", "x.npy", status=1).err, text)
+            self.put("x.npy", header[:-1])
+            self.assertIn("its header is cut off", self.analyse("cluster", "x.npy", status=1).err, text)
+
     def test_one_item(self):
         self.put("x.npy", npy([[1, 2, 3]]))
         self.put("labels", "a\n")

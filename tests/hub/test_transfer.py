@@ -163,8 +163,9 @@ class Transfer(HubTest):
         self.assertIn("next try in 1.0 s", notes)
 
     def test_rate_limit_too_long(self):
-        self.hub.faults["GET", "/revision/main"] = [("status", 429, {"Retry-After": "86400"})]
-        self.refuse("KIN_ERR_IO", "HTTP 429", "wait for 86400 s")
+        for header, seconds in ({"Retry-After": "86400"}, 86400), ({"RateLimit": f'"api";r=0;t={2**63 - 1}'}, 2**63 - 1):
+            self.hub.faults["GET", "/revision/main"] = [("status", 429, header)]
+            self.refuse("KIN_ERR_IO", "HTTP 429", f"wait for {seconds} s")
 
     def test_stall(self):
         self.cdn_faults(("stall", 20))
