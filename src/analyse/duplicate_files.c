@@ -10,7 +10,7 @@ static bool look(const char *path, struct stat *out) {
 }
 
 static int64_t mtime_of(const struct stat *st) {
-  return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+  return kin_time_ns(st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
 static void look_at(kin_dup_search *s, size_t item) {

@@ -41,6 +41,8 @@ void kin_map_drop(const kin_map *map);
 /* Read a whole (small) file, at most `limit` bytes, into a new NUL-terminated buffer. Free with free(). */
 kin_status kin_read_file(const char *path, size_t limit, char **out, size_t *out_size, kin_error *err);
 bool kin_file_exists(const char *path);
+/* Nanoseconds since 1970, held at the ends of what has room: file systems keep times of the year 2446 and later. */
+int64_t kin_time_ns(int64_t seconds, long nanoseconds);
 /* Ask the system to read the file into its cache, without waiting; what goes wrong shows when it is opened. */
 void kin_file_read_ahead(const char *path);
 

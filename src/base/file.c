@@ -91,6 +91,13 @@ bool kin_file_exists(const char *path) {
   return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+int64_t kin_time_ns(int64_t seconds, long nanoseconds) {
+  int64_t ns;
+  if (__builtin_mul_overflow(seconds, INT64_C(1000000000), &ns) || __builtin_add_overflow(ns, nanoseconds, &ns))
+    return seconds < 0 ? INT64_MIN : INT64_MAX;
+  return ns;
+}
+
 void kin_file_read_ahead(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return;

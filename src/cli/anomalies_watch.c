@@ -54,7 +54,7 @@ static int out_of_memory(const watcher *w) {
 
 /* Note a file as it is now; false where it was seen so, or for lack of memory (*status). */
 static bool is_new(watcher *w, const char *path, const struct stat *s, int *status) {
-  const int64_t mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec, size = (int64_t)s->st_size;
+  const int64_t mtime_ns = kin_time_ns(s->st_mtim.tv_sec, s->st_mtim.tv_nsec), size = (int64_t)s->st_size;
   size_t low = 0, high = w->n_seen;
   while (low < high) {
     const size_t middle = low + (high - low) / 2;

@@ -189,7 +189,7 @@ static int take_line(streaming *s, const char *text) {
   if (read == KIN_OK && s->job->window_ns && !a.time_ns) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    a.time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    a.time_ns = kin_time_ns(now.tv_sec, now.tv_nsec);
   }
   if (read == KIN_OK) read = kin_stream_push(s->stream, s->vector, a.time_ns, &report, &err);
   int status = read == KIN_OK           ? print_item(&a, &report)

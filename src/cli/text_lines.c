@@ -54,7 +54,7 @@ bool cli_read_time(const char *text, int64_t *out) {
   char *end;
   const double seconds = strtod(text, &end);
   if (kin_filter_parse_time(text, &from, &to))
-    *out = from * 1000000000;
+    *out = kin_time_ns(from, 0);
   else if (end != text && !*end && fabs(seconds) < 9e9)
     *out = (int64_t)(seconds * 1e9);
   else

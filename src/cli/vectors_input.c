@@ -22,7 +22,7 @@ static void look_for_file(const cli_gather *g, cli_item *item) {
   struct stat s;
   item->is_file = stat(item->name, &s) == 0 && S_ISREG(s.st_mode);
   if (!item->is_file) return;
-  item->mtime_ns = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
+  item->mtime_ns = kin_time_ns(s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
   item->is_picture = kin_image_has_known_extension(item->name);
   cli_gather_date(g, item);
 }

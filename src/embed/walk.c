@@ -268,7 +268,7 @@ static bool file_entry(kin_walk *walk, const struct stat *s, kin_walk_entry *out
   if (walk->options.since && (int64_t)s->st_mtim.tv_sec < walk->options.since) return false;
   out->path = walk->path;
   out->size = (uint64_t)s->st_size;
-  out->mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+  out->mtime_ns = kin_time_ns(s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
   return true;
 }
 

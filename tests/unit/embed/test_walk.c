@@ -168,6 +168,38 @@ static void a_named_file_is_always_taken(void **state) {
   for (size_t i = 0; i < 4; i++) free(paths[i]);
 }
 
+/* The size and the time of the file `path`, by a walk. */
+static kin_walk_entry entry_of(const char *path) {
+  kin_walk *w;
+  kin_walk_entry entry;
+  kin_error err;
+  test_assert_ok(kin_walk_open(&path, 1, NULL, &w, &err), &err);
+  test_assert_ok(kin_walk_next(w, &entry, &err), &err);
+  kin_walk_close(w);
+  entry.path = NULL;
+  return entry;
+}
+
+static void times_are_held_at_their_ends(void **state) {
+  (void)state;
+  put("old.jpg");
+  char *path = below("old.jpg");
+  static const struct {
+    int64_t seconds, ns;
+  } cases[] = {{9223372036, 9223372036000000005}, {9223372037, INT64_MAX}, {15000000000, INT64_MAX}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const struct timespec times[] = {{.tv_sec = 1000}, {.tv_sec = cases[i].seconds, .tv_nsec = 5}};
+    struct stat s;
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_int_equal(stat(path, &s), 0);
+    if (s.st_mtim.tv_sec == cases[i].seconds) /* else the file system has no such time */
+      assert_true(entry_of(path).mtime_ns == cases[i].ns);
+    assert_true(kin_time_ns(cases[i].seconds, 5) == cases[i].ns);
+  }
+  assert_true(kin_time_ns(INT64_MIN, 0) == INT64_MIN && kin_time_ns(-1, 1) == -999999999);
+  free(path);
+}
+
 static void old_files_are_left_out(void **state) {
   (void)state;
   put("old.jpg");
@@ -177,15 +209,9 @@ static void old_files_are_left_out(void **state) {
   assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
   expect(&(kin_walk_options){.since = 2000}, "new.jpg\n");
   expect(&(kin_walk_options){.since = 1000}, "new.jpg\nold.jpg\n");
-  kin_walk *w;
-  kin_walk_entry entry;
-  kin_error err;
-  const char *const roots[] = {path};
-  test_assert_ok(kin_walk_open(roots, 1, NULL, &w, &err), &err);
-  test_assert_ok(kin_walk_next(w, &entry, &err), &err);
+  const kin_walk_entry entry = entry_of(path);
   assert_int_equal(entry.size, 1);
   assert_true(entry.mtime_ns == 1000000000005);
-  kin_walk_close(w);
   free(path);
 }
 
@@ -250,6 +276,7 @@ int main(void) {
       TEST(links_are_followed_on_demand_and_loops_end),
       TEST(many_followed_folders_are_each_entered_once),
       TEST(a_named_file_is_always_taken),
+      TEST(times_are_held_at_their_ends),
       TEST(old_files_are_left_out),
       TEST(an_unreadable_folder_is_named),
   };
