@@ -18,7 +18,7 @@ typedef struct job {
 } job;
 
 static int no_collection(const job *j) {
-  cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", j->options->store,
+  cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", cli_store_name(j->options->store),
             j->options->collection);
   return CLI_FAILED;
 }

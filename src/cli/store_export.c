@@ -1,6 +1,7 @@
 /* kindred store export: a collection's vectors as a file. */
 #include "cli/output.h"
 #include "cli/store.h"
+#include "embed/path_json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,13 +39,29 @@ static int choose(const export_options *o, kin_store *store) {
   const kin_collection_info *c = cli_find_collection(all, o->model);
   int status = CLI_OK;
   if (!c) {
-    cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", o->store, o->model);
+    cli_error("%s has no collection of \"%s\"; 'kindred collections' lists them", cli_store_name(o->store), o->model);
     status = CLI_FAILED;
   } else if (kin_store_select(store, &(kin_collection_wish){.model_id = c->model_id}, &err) != KIN_OK) {
     status = cli_failed(&err);
   }
   kin_collections_close(all);
   return status;
+}
+
+static int report(const export_options *o, uint64_t n) {
+  if (o->common.json) {
+    json_t *out = json_pack("{sI}", "vectors", (json_int_t)n);
+    if (out && kin_json_set_text(out, "output", o->output) && (!o->paths || kin_json_set_text(out, "paths", o->paths)))
+      return cli_print_json(out);
+    json_decref(out);
+    return cli_print_json(NULL);
+  }
+  if (o->common.quiet) return CLI_OK;
+  char digits[32];
+  printf("%s vector%s written to ", cli_group_digits(n, digits), cli_plural(n));
+  cli_put_text(o->output);
+  putchar('\n');
+  return CLI_OK;
 }
 
 static int write_all(job *j, kin_store *store) {
@@ -58,12 +75,7 @@ static int write_all(job *j, kin_store *store) {
   if (j->bad_path) return CLI_FAILED;
   if (status != KIN_OK) return cli_failed(&err);
   if (cli_output_commit(&j->paths) != CLI_OK) return CLI_FAILED;
-  if (o->common.quiet || strcmp(o->output, "-") == 0) return CLI_OK;
-  char digits[32];
-  printf("%s vector%s written to ", cli_group_digits(n, digits), cli_plural(n));
-  cli_put_text(o->output);
-  putchar('\n');
-  return CLI_OK;
+  return strcmp(o->output, "-") == 0 ? CLI_OK : report(o, n);
 }
 
 static int export(const export_options *o) {

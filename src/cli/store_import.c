@@ -24,7 +24,7 @@ static int report(const import_options *o, const kin_import_report *r) {
   if (o->common.json) {
     json_t *out = json_pack("{sI sI sI sI}", "vectors", (json_int_t)r->vectors, "items", (json_int_t)r->items,
                             "replaced", (json_int_t)r->replaced, "normalised", (json_int_t)r->normalised);
-    if (out && kin_json_set_text(out, "store", o->store)) return cli_print_json(out);
+    if (out && kin_json_set_text(out, "store", cli_store_name(o->store))) return cli_print_json(out);
     json_decref(out);
     return cli_print_json(NULL);
   }
@@ -33,7 +33,7 @@ static int report(const import_options *o, const kin_import_report *r) {
   printf("%s vector%s of %s file%s taken, %s replaced, %s brought to length 1 (", cli_group_digits(r->vectors, vectors),
          cli_plural(r->vectors), cli_group_digits(r->items, items), cli_plural(r->items),
          cli_group_digits(r->replaced, replaced), cli_group_digits(r->normalised, normalised));
-  cli_put_text(o->store);
+  cli_put_text(cli_store_name(o->store));
   printf(")\n");
   return CLI_OK;
 }

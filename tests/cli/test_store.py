@@ -109,6 +109,8 @@ class Transfer(Store):
 
     def test_a_store_is_made_again(self):
         self.assertEqual(self.run_kindred("store", "export", "-o", "a.jsonl").out, "6 vectors written to a.jsonl\n")
+        self.assertEqual(self.json("export", "-o", "a.npy", "--paths", "a.txt"),
+                         {"vectors": 6, "output": "a.npy", "paths": "a.txt"})
         result = self.json("import", "a.jsonl", "-s", "copy.db")
         self.assertEqual([result[key] for key in ("vectors", "items", "replaced", "normalised")], [6, 6, 0, 0])
         self.assertEqual(self.vectors("copy.db"), self.vectors("kindred.db"))

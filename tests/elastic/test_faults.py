@@ -192,6 +192,11 @@ class Faults(FaultTest):
             self.assertNotIn("secret", result.err + result.out)
         result = self.run_kindred("index", "--store", self.store(server, "me:p%40ss%2Fword@"), "p")
         self.assertNotIn("p%40", result.err + result.out)
+        self.run_kindred("index", "-q", "-m", self.clip, "p")
+        self.run_kindred("store", "export", "-q", "-o", "all.jsonl")
+        result = self.run_kindred("store", "import", "all.jsonl", "--store", self.store(server, "me:p%40ss%2Fword@"))
+        self.assertIn("3 vectors of 3 files taken", result.out)
+        self.assertNotIn("p%40", result.err + result.out)
         server.authorization = "ApiKey abc=="
         self.put("key", "abc==\n")
         self.assertEqual(self.index(self.store(server), "--es-api-key-file", "key", env=env)["unchanged"], 3)
