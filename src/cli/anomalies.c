@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ----------------------------------------------------------------- computing */
 
@@ -268,13 +267,10 @@ static const cli_command score_command = {
 /* ------------------------------------------------------------------- command */
 
 static const cli_command *const parts[] = {&fit_command, &score_command, &cli_command_anomalies_recent};
-enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
-  /* Their names begin with "anomalies ". */
-  for (size_t i = 0; argc > 1 && i < N_PARTS; i++)
-    if (strcmp(argv[1], parts[i]->name + strlen("anomalies ")) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
-  return run_rank(command, argc, argv);
+  const cli_command *part = cli_find_part(command, parts, sizeof parts / sizeof *parts, argc, argv);
+  return part ? part->run(part, argc - 1, argv + 1) : run_rank(command, argc, argv);
 }
 
 const cli_command cli_command_anomalies = {

@@ -91,13 +91,10 @@ static int run_peak(const cli_command *command, int argc, char **argv) {
 }
 
 static const cli_command *const parts[] = {&cli_command_bench_search, &cli_command_bench_recall};
-enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static int run(const cli_command *command, int argc, char **argv) {
-  /* Their names begin with "bench ". */
-  for (size_t i = 0; argc > 1 && i < N_PARTS; i++)
-    if (strcmp(argv[1], parts[i]->name + strlen("bench ")) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
-  return run_peak(command, argc, argv);
+  const cli_command *part = cli_find_part(command, parts, sizeof parts / sizeof *parts, argc, argv);
+  return part ? part->run(part, argc - 1, argv + 1) : run_peak(command, argc, argv);
 }
 
 const cli_command cli_command_bench = {

@@ -111,7 +111,10 @@ const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* Print "kindred COMMAND: message" and where to find help; returns CLI_USAGE. */
 int cli_usage_error(const cli_command *command, const char *format, ...) KIN_PRINTF(2, 3);
 void cli_print_help(const cli_command *command, const cli_option *options, size_t n_options);
-/* Of a command that has but parts, whose names are its own with another word: run the one that argv[1] names. */
+/* The part of a command that argv[1] names, or NULL; parts have its own name with another word. */
+const cli_command *cli_find_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc,
+                                 char **argv);
+/* Of a command that has but parts: run the one that argv[1] names. */
 int cli_run_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc, char **argv);
 
 /* ------------------------------------------------------------- session */

@@ -96,18 +96,24 @@ void cli_print_help(const cli_command *command, const cli_option *options, size_
   if (command->examples) printf("\nExamples:\n%s", command->examples);
 }
 
+const cli_command *cli_find_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc,
+                                 char **argv) {
+  for (size_t i = 0; argc > 1 && i < n; i++)
+    if (strcmp(argv[1], parts[i]->name + strlen(command->name) + 1) == 0) return parts[i];
+  return NULL;
+}
+
 int cli_run_part(const cli_command *command, const cli_command *const *parts, size_t n, int argc, char **argv) {
   if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
     cli_print_help(command, NULL, 0);
     return argc < 2 ? CLI_USAGE : CLI_OK;
   }
+  const cli_command *part = cli_find_part(command, parts, n, argc, argv);
+  if (part) return part->run(part, argc - 1, argv + 1);
   char names[200] = "";
   size_t used = 0, skip = strlen(command->name) + 1;
-  for (size_t i = 0; i < n; i++) {
-    const char *name = parts[i]->name + skip;
-    if (strcmp(argv[1], name) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
-    if (used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", name);
-  }
+  for (size_t i = 0; i < n && used < sizeof names; i++)
+    used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", parts[i]->name + skip);
   return cli_usage_error(command, "unknown \"%s\"; there are: %s", argv[1], names);
 }
 
