@@ -70,12 +70,6 @@ static const int32_t *neighbours_of(const kin_links *links, int32_t row, int lev
   return links->neighbours + links->offsets[row] + links->starts[level];
 }
 
-static void prefetch_neighbours(const kin_links *links, int32_t row, int level) {
-  size_t n, line = 64 / sizeof(int32_t);
-  const int32_t *list = neighbours_of(links, row, level, &n);
-  for (size_t i = 0; i < n; i += line) __builtin_prefetch(list + i);
-}
-
 /* The scores of up to AT_ONCE rows; a missing one is the first again. */
 static void score(const rows *r, const int32_t *list, size_t n, float out[AT_ONCE]) {
   const float *vectors[AT_ONCE];
@@ -118,7 +112,7 @@ static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_li
   return fresh;
 }
 
-static void meet(const kin_links *links, kin_links_room *room, size_t ef, int32_t row, float score) {
+static void meet(kin_links_room *room, size_t ef, int32_t row, float score) {
   kin_heap *kept = &room->kept;
   if (kept->n == ef && score <= kept->items[0].key) return;
   kin_heap_item item = {score, row};
@@ -127,7 +121,6 @@ static void meet(const kin_links *links, kin_links_room *room, size_t ef, int32_
   else
     kin_heap_push(kept, item);
   kin_heap_push(&room->visits, (kin_heap_item){-score, row});
-  __builtin_prefetch(links->offsets + row); /* to be read when it is visited */
 }
 
 /* From the visits that the room begins with to where no better row is known. */
@@ -136,12 +129,12 @@ static void walk(const kin_links *links, const rows *r, kin_links_room *room, in
   while (room->visits.n) {
     kin_heap_item next = kin_heap_pop(&room->visits);
     if (room->kept.n == ef && -next.key < room->kept.items[0].key) break;
-    size_t fresh = list_fresh(links, r->file, room, next.row, level);
-    if (room->visits.n) prefetch_neighbours(links, room->visits.items[0].row, level);
+    size_t n, fresh = list_fresh(links, r->file, room, next.row, level);
+    if (room->visits.n) __builtin_prefetch(neighbours_of(links, room->visits.items[0].row, level, &n));
     for (size_t i = 0; i < fresh; i += AT_ONCE) {
       size_t group = group_of(fresh - i);
       score(r, room->fresh + i, group, scores);
-      for (size_t j = 0; j < group; j++) meet(links, room, ef, room->fresh[i + j], scores[j]);
+      for (size_t j = 0; j < group; j++) meet(room, ef, room->fresh[i + j], scores[j]);
     }
   }
 }
