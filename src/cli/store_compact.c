@@ -3,6 +3,7 @@
 #include "embed/path_json.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool on_progress(void *user, uint64_t done, uint64_t total) {
@@ -32,7 +33,7 @@ static int compact(const cli_common *common, const char *path) {
   kin_store *store = NULL;
   kin_compact_report r;
   kin_error err;
-  if (access(path, F_OK) != 0) {
+  if (!strstr(path, "://") && access(path, F_OK) != 0) {
     cli_error("%s: no such store", path);
     return CLI_FAILED;
   }

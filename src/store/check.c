@@ -382,11 +382,19 @@ static kin_status take_lock(kin_store *store, kin_error *err) {
   return status == KIN_ERR_IO ? KIN_OK : status;
 }
 
+static kin_status refuse_address(const char *path, kin_error *err) {
+  kin_elastic_address address;
+  kin_status status = kin_elastic_address_parse(path, &address, err);
+  if (status == KIN_OK)
+    status = kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: an index of Elasticsearch has no files here", address.name);
+  kin_elastic_address_free(&address);
+  return status;
+}
+
 kin_status kin_store_check(kin_context *context, const char *path, const kin_check_options *options,
                            kin_check_report *out, kin_error *err) {
   if (out) *out = (kin_check_report){0};
-  if (kin_elastic_is_address(path))
-    return kin_fail(err, KIN_ERR_UNSUPPORTED, "%s: an index of Elasticsearch has no files here", path);
+  if (kin_elastic_is_address(path)) return refuse_address(path, err);
   kin_store *store = calloc(1, sizeof *store);
   if (!store) return kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", path);
   store->context = context;

@@ -197,6 +197,10 @@ class Faults(FaultTest):
         result = self.run_kindred("store", "import", "all.jsonl", "--store", self.store(server, "me:p%40ss%2Fword@"))
         self.assertIn("3 vectors of 3 files taken", result.out)
         self.assertNotIn("p%40", result.err + result.out)
+        for command in ("stats", "check", "compact"):
+            result = self.run_kindred("store", command, "--store", self.store(server, "me:p%40ss%2Fword@"), status=1)
+            self.assertIn("no files here", result.err)
+            self.assertNotIn("p%40", result.err + result.out)
         server.authorization = "ApiKey abc=="
         self.put("key", "abc==\n")
         self.assertEqual(self.index(self.store(server), "--es-api-key-file", "key", env=env)["unchanged"], 3)
