@@ -1,5 +1,5 @@
-"""The same items in the three kinds of search, exact, FAISS and Elasticsearch: 10,000 real sentences by MiniLM, changed
-in the same ways, asked the same. Skipped where the materials, FAISS, or Java and Maven for a node are missing."""
+"""The same items in the three kinds of search, exact, FAISS and Elasticsearch: 10,000 real sentences by MiniLM, and as many
+seeded vectors in clusters, changed in the same ways, asked the same. Skipped where the materials, FAISS, or Java and Maven for a node are missing."""
 import collections
 import json
 import os
@@ -7,6 +7,7 @@ import pathlib
 import random
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -92,11 +93,11 @@ def setUpModule():
     Stores.make()
 
 
-def ask(which, *settings):
+def ask(which, *settings, stores=None, queries="queries.npy"):
     """For each query its hits; an item's place is its file and the offset in it."""
-    store, *own = Stores.stores[which]
+    store, *own = (stores or Stores.stores)[which]
     hits = [[] for _ in range(QUERIES)]
-    for line in run(DRIVER, store, "queries.npy", K, *own, *settings).splitlines():
+    for line in run(DRIVER, store, queries, K, *own, *settings).splitlines():
         query, item, score, near, worded, _, offset, path = line.split("\t")
         place = (pathlib.Path(path).name, int(offset))
         hits[int(query)].append(Hit(int(item), float(score), int(near), int(worded), place))
@@ -188,6 +189,63 @@ class Conformance(unittest.TestCase):
         self.assertEqual(len(exact) - 1, ITEMS - IN_A_FILE * 3 + 40 + QUERIES)
         for store in ("faiss.db", Stores.elastic):
             self.assertTrue(export(store) == exact, store) # a difference would be too long to print
+
+
+class Seeded(unittest.TestCase):
+    """Vectors of no model of ours, in 200 clusters; items are named a0, a1, ..., those that come later b0, b1, ..."""
+    DIM, CLUSTERS, SPREAD = 64, 200, 0.5
+
+    @classmethod
+    def setUpClass(cls):
+        cls.random = random.Random(8)
+        cls.centres = [[cls.random.gauss(0, 1) for _ in range(cls.DIM)] for _ in range(cls.CLUSTERS)]
+        cls.stores = {"exact": ("seeded.db",), "FAISS": ("seeded-faiss.db", "ann=auto"),
+                      "Elasticsearch": (Stores.elastic.replace("/all", "/seeded"),)}
+        cls.put("first.jsonl", [f"a{i}" for i in range(ITEMS)])
+        kindred("index", "optimize", "-q", "--ann", "HNSW32", "-s", "seeded-faiss.db")
+        rows = [struct.pack(f"<{cls.DIM}f", *cls.vector()) for _ in range(QUERIES)]
+        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({QUERIES}, {cls.DIM}), }}".ljust(117) + "\n"
+        (Stores.folder / "seeded.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + head.encode() + b"".join(rows))
+
+    @classmethod
+    def vector(cls):
+        centre = cls.random.choice(cls.centres)
+        row = [x + cls.SPREAD * cls.random.gauss(0, 1) for x in centre]
+        length = sum(x * x for x in row) ** 0.5
+        return [x / length for x in row]
+
+    @classmethod
+    def put(cls, file, names):
+        """New vectors for these items into all stores."""
+        head = {"model_id": "5eed" * 16, "dim": cls.DIM, "image": True, "text": True, "model": "seeded"}
+        lines = [head] + [{"path": f"/seeded/{name}", "vector": cls.vector()} for name in names]
+        (Stores.folder / file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for store, *_ in cls.stores.values():
+            kindred("store", "import", "-q", file, "-s", store)
+
+    def assert_alike(self, *settings):
+        exact, without, near, elastic = (
+            [[(hit.place[0], hit.score) for hit in one]
+             for one in ask(which, *settings, *more, stores=self.stores, queries="seeded.npy")]
+            for which, *more in (("exact",), ("FAISS", "ann=off"), ("FAISS",), ("Elasticsearch",)))
+        self.assertEqual(without, exact)
+        for which, got in (("FAISS", near), ("Elasticsearch", elastic)):
+            found = statistics.mean(len(set(a) & set(b)) / K for a, b in zip(got, exact)) # the scores, too
+            print(f"seeded, {which}: recall@{K} {found:.4f}")
+            self.assertGreaterEqual(found, LEAST_RECALL, which)
+        return exact
+
+    def test_1_nearest(self):
+        self.assert_alike()
+        self.assert_alike("where=name glob 'a*7'")
+
+    def test_2_updates_and_additions(self):
+        before = self.assert_alike()
+        self.put("later.jsonl", [f"a{i}" for i in range(500)] + [f"b{i}" for i in range(500)])
+        after = self.assert_alike()
+        self.assertNotEqual(before, after)
+        self.assertTrue(any(name.startswith("b") for one in after for name, _ in one))
+        self.assert_alike("where=name glob 'b*'")
 
 
 if __name__ == "__main__":
