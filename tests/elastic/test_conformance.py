@@ -1,5 +1,6 @@
-"""The same items in the three kinds of search, exact, FAISS and Elasticsearch: 10,000 real sentences by MiniLM, and as many
-seeded vectors in clusters, changed in the same ways, asked the same. Skipped where the materials, FAISS, or Java and Maven for a node are missing."""
+"""The same items in the three kinds of search, exact, FAISS and Elasticsearch: 10,000 real sentences by MiniLM, and as
+many seeded vectors in clusters, changed in the same ways, asked the same. Skipped where the materials, FAISS, or Java and
+Maven for a node are missing."""
 import collections
 import json
 import os
