@@ -33,7 +33,7 @@ static size_t begin_of(const kin_stream *s, size_t end) {
   const kin_stream_options *o = &s->options;
   if (o->window) return end > o->window ? end - o->window : 0;
   size_t begin = end ? end - 1 : 0;
-  while (begin > 0 && s->time_ns[end - 1] - s->time_ns[begin - 1] < o->window_ns) begin--;
+  while (begin > 0 && kin_ns_between(s->time_ns[begin - 1], s->time_ns[end - 1]) < o->window_ns) begin--;
   return begin;
 }
 
@@ -41,7 +41,7 @@ static size_t begin_of(const kin_stream *s, size_t end) {
 static size_t window_before(const kin_stream *s, size_t i) {
   if (s->options.window) return begin_of(s, i);
   size_t begin = i;
-  while (begin > 0 && s->time_ns[i] - s->time_ns[begin - 1] <= s->options.window_ns) begin--;
+  while (begin > 0 && kin_ns_between(s->time_ns[begin - 1], s->time_ns[i]) <= s->options.window_ns) begin--;
   return begin;
 }
 
@@ -90,7 +90,7 @@ static bool is_due(const kin_stream *s) {
   const kin_stream_options *o = &s->options;
   const uint64_t last = s->number + s->n - 1;
   if (o->window) return last - s->tested_at >= (o->window + 3) / 4;
-  return s->time_ns[s->n - 1] - s->tested_ns >= o->window_ns / 4;
+  return kin_ns_between(s->tested_ns, s->time_ns[s->n - 1]) >= o->window_ns / 4;
 }
 
 /* The two windows, the earlier one without what came before the last change; false: one isn't full enough. */
@@ -102,7 +102,7 @@ static bool find_windows(const kin_stream *s, size_t *first, size_t *middle) {
   if (s->change > s->number + *first) *first = (size_t)(s->change - s->number);
   if (*first + LEAST_TESTED > *middle || *middle + LEAST_TESTED > s->n) return false;
   if (o->window) return *middle - *first >= o->window / 2;
-  return s->time_ns[*middle] - s->time_ns[*first] >= o->window_ns / 2;
+  return kin_ns_between(s->time_ns[*first], s->time_ns[*middle]) >= o->window_ns / 2;
 }
 
 static kin_status test(kin_stream *s, kin_stream_report *out, kin_error *err) {

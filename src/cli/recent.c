@@ -85,7 +85,9 @@ static int find_windows(recent_job *j) {
   j->first = calloc(n, sizeof *j->first);
   if (!j->first) return out_of_memory(j);
   for (size_t i = 0, first = 0; i < n; i++) {
-    while (first < i && (j->window ? i - first > j->window : j->time_ns[i] - j->time_ns[first] > j->window_ns)) first++;
+    while (first < i &&
+           (j->window ? i - first > j->window : kin_ns_between(j->time_ns[first], j->time_ns[i]) > j->window_ns))
+      first++;
     j->first[i] = first;
   }
   return CLI_OK;
