@@ -13,9 +13,11 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { AT_ONCE = 64, EVENTS = 64 << 10, PAUSE_MS = 500 };
+static const int64_t SETTLED_NS = 500000000; /* unchanged for so long, a file isn't being written any more */
 
 /* A file as it was scored: an event that finds it unchanged tells nothing new. */
 typedef struct seen_file {
@@ -28,6 +30,11 @@ typedef struct watched_folder {
   char *path;
 } watched_folder;
 
+typedef struct path_list {
+  char **items; /* [n] */
+  size_t n, capacity;
+} path_list;
+
 typedef struct watcher {
   anomalies_job *job;
   const char *folder;
@@ -37,10 +44,10 @@ typedef struct watcher {
   size_t n_folders, folder_capacity;
   seen_file *seen; /* [n_seen], sorted by path */
   size_t n_seen, seen_capacity;
-  char **paths; /* [n_paths]: to be scored, each once */
-  size_t n_paths, path_capacity;
-  float *vectors; /* [AT_ONCE][dim] */
-  size_t first;   /* of the pictures at hand, in `paths` */
+  path_list queue;  /* to be scored, each once */
+  path_list recent; /* found by a scan when they had just been written */
+  float *vectors;   /* [AT_ONCE][dim] */
+  size_t first;     /* of the pictures at hand, in `queue` */
   size_t failed;
   int status; /* of printing */
 } watcher;
@@ -85,19 +92,56 @@ static char *path_in(const char *folder, const char *name) {
   return kin_format("%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
 }
 
-/* Queue a file that the model takes, if it is new; `score` false: only note it. Takes over `path`. */
-static int offer(watcher *w, char *path, bool score) {
+/* Takes over `path`. */
+static int add_path(const watcher *w, path_list *list, char *path) {
+  if (kin_grow((void **)&list->items, &list->capacity, list->n + 1, sizeof *list->items)) {
+    list->items[list->n++] = path;
+    return CLI_OK;
+  }
+  free(path);
+  return out_of_memory(w);
+}
+
+static void empty(path_list *list) {
+  for (size_t i = 0; i < list->n; i++) free(list->items[i]);
+  list->n = 0;
+}
+
+static bool just_written(const struct stat *s) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  const int64_t now = kin_time_ns(t.tv_sec, t.tv_nsec), then = kin_time_ns(s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
+  return then <= now && kin_ns_between(then, now) < SETTLED_NS;
+}
+
+enum { NOTE, SCORE_SETTLED, SCORE };
+
+/* Queue a file that the model takes, if it is new. NOTE: only remember how it is; SCORE_SETTLED: one just written may
+   be half of what it will be, and waits in `recent`. Takes over `path`. */
+static int offer(watcher *w, char *path, int how) {
   struct stat s;
   int status = CLI_OK;
   const bool known =
       w->pictures ? kin_image_has_known_extension(path) : kin_document_format_of(path) != KIN_DOCUMENT_NONE;
-  const bool wanted = known && stat(path, &s) == 0 && S_ISREG(s.st_mode) && is_new(w, path, &s, &status) && score;
-  if (wanted && kin_grow((void **)&w->paths, &w->path_capacity, w->n_paths + 1, sizeof *w->paths)) {
-    w->paths[w->n_paths++] = path;
-    return status;
-  }
-  if (wanted) status = out_of_memory(w);
+  const bool wanted = known && stat(path, &s) == 0 && S_ISREG(s.st_mode);
+  if (wanted && how == SCORE_SETTLED && just_written(&s)) return add_path(w, &w->recent, path);
+  if (wanted && is_new(w, path, &s, &status) && how != NOTE) return add_path(w, &w->queue, path);
   free(path);
+  return status;
+}
+
+/* The files in `recent` again; those that were written to the end since then are known by their events. */
+static int offer_recent(watcher *w) {
+  path_list list = w->recent;
+  int status = CLI_OK;
+  w->recent = (path_list){0};
+  for (size_t i = 0; i < list.n; i++) {
+    if (status == CLI_OK)
+      status = offer(w, list.items[i], SCORE_SETTLED);
+    else
+      free(list.items[i]);
+  }
+  free(list.items);
   return status;
 }
 
@@ -128,7 +172,7 @@ static int add_folder(watcher *w, char *path) {
 }
 
 /* All that lies in a watched folder and those below it now, by name; links to folders aren't followed. */
-static int scan(watcher *w, const char *folder, bool score) {
+static int scan(watcher *w, const char *folder, int how) {
   struct dirent **entries = NULL;
   const int n = scandir(folder, &entries, NULL, alphasort);
   int status = CLI_OK;
@@ -144,10 +188,10 @@ static int scan(watcher *w, const char *folder, bool score) {
     if (path && lstat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
       char *copy = strdup(path);
       status = copy ? add_folder(w, copy) : out_of_memory(w);
-      if (status == CLI_OK) status = scan(w, path, score);
+      if (status == CLI_OK) status = scan(w, path, how);
       free(path);
     } else if (path) {
-      status = offer(w, path, score);
+      status = offer(w, path, how);
     }
   }
   free(entries);
@@ -197,7 +241,7 @@ static bool print_score(watcher *w, const float *vector, const char *path, uint6
 /* Called by kin_embed_images for each picture in order. */
 static bool on_picture(void *user, const kin_item_report *report) {
   watcher *w = user;
-  const char *path = w->paths[w->first + report->index];
+  const char *path = w->queue.items[w->first + report->index];
   if (report->status != KIN_OK) {
     w->failed++;
     return print_line(w, describe(path, report->message)) && !cli_signal();
@@ -208,9 +252,9 @@ static bool on_picture(void *user, const kin_item_report *report) {
 static kin_status score_pictures(watcher *w, kin_error *err) {
   kin_image_source sources[AT_ONCE];
   kin_status status = KIN_OK;
-  for (w->first = 0; status == KIN_OK && w->first < w->n_paths && !cli_signal(); w->first += AT_ONCE) {
-    const size_t left = w->n_paths - w->first, n = left < AT_ONCE ? left : AT_ONCE;
-    for (size_t i = 0; i < n; i++) sources[i] = (kin_image_source){.path = w->paths[w->first + i]};
+  for (w->first = 0; status == KIN_OK && w->first < w->queue.n && !cli_signal(); w->first += AT_ONCE) {
+    const size_t left = w->queue.n - w->first, n = left < AT_ONCE ? left : AT_ONCE;
+    for (size_t i = 0; i < n; i++) sources[i] = (kin_image_source){.path = w->queue.items[w->first + i]};
     const kin_embed_options options = {.on_item = on_picture, .user = w};
     status = kin_embed_images(w->job->v.session.model, sources, n, &options, w->vectors, err);
   }
@@ -222,9 +266,9 @@ static void score_texts(watcher *w) {
   const cli_vectors_options options = {0};
   cli_common common = w->job->common;
   common.quiet = true;
-  for (size_t i = 0; i < w->n_paths && w->status == CLI_OK && !cli_signal(); i++) {
+  for (size_t i = 0; i < w->queue.n && w->status == CLI_OK && !cli_signal(); i++) {
     cli_vectors v = {.session = w->job->v.session};
-    const char *path = w->paths[i];
+    const char *path = w->queue.items[i];
     const cli_list one = {.items = &path, .count = 1};
     w->status = cli_gather_texts(&common, &options, &one, &v);
     w->failed += v.skipped;
@@ -243,8 +287,7 @@ static int score_queue(watcher *w) {
     status = score_pictures(w, &err);
   else
     score_texts(w);
-  for (size_t i = 0; i < w->n_paths; i++) free(w->paths[i]);
-  w->n_paths = 0;
+  empty(&w->queue);
   if (w->status != CLI_OK || status == KIN_OK || cli_signal()) return w->status;
   return cli_failed(&err);
 }
@@ -277,12 +320,12 @@ static int take_entry(watcher *w, size_t at, const struct inotify_event *event, 
   if (*name == '.') return CLI_OK;
   char *path = path_in(w->folders[at].path, name), *copy = NULL;
   int status = path ? CLI_OK : out_of_memory(w);
-  if (path && !(event->mask & IN_ISDIR) && event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) return offer(w, path, true);
+  if (path && !(event->mask & IN_ISDIR) && event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) return offer(w, path, SCORE);
   if (path && event->mask & IN_ISDIR && event->mask & IN_MOVED_FROM) drop_folders(w, path);
   if (path && event->mask & IN_ISDIR && event->mask & (IN_CREATE | IN_MOVED_TO)) {
     copy = strdup(path);
     status = copy ? add_folder(w, copy) : out_of_memory(w);
-    if (status == CLI_OK) status = scan(w, path, true); /* what came before it was watched */
+    if (status == CLI_OK) status = scan(w, path, SCORE_SETTLED); /* what came before it was watched */
   }
   free(path);
   return status;
@@ -297,7 +340,7 @@ static int take_events(watcher *w, const char *buffer, size_t size) {
     size_t folder = 0;
     while (folder < w->n_folders && w->folders[folder].number != event.wd) folder++;
     if (event.mask & IN_Q_OVERFLOW)
-      status = scan(w, w->folder, true);
+      status = scan(w, w->folder, SCORE_SETTLED);
     else if (folder == 0 && event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT))
       status = gone(w);
     else if (folder < w->n_folders && event.mask & IN_IGNORED)
@@ -316,14 +359,14 @@ static int watch(watcher *w) {
   while (status == CLI_OK && !cli_signal()) {
     struct pollfd ready = {.fd = w->inotify, .events = POLLIN};
     const int n = poll(&ready, 1, PAUSE_MS); /* wakes up by itself for a signal that came just before */
-    if (n <= 0) continue;
-    const ssize_t size = read(w->inotify, buffer, EVENTS);
+    const ssize_t size = n > 0 ? read(w->inotify, buffer, EVENTS) : 0;
     if (size < 0 && errno != EINTR && errno != EAGAIN) {
       cli_error("can't watch %s: %s", w->folder, strerror(errno));
       status = CLI_FAILED;
     }
     if (size > 0) status = take_events(w, buffer, (size_t)size);
-    if (w->n_paths && status == CLI_OK) status = score_queue(w);
+    if (status == CLI_OK) status = offer_recent(w);
+    if (w->queue.n && status == CLI_OK) status = score_queue(w);
   }
   free(buffer);
   return status;
@@ -356,14 +399,14 @@ int anomalies_watch(const cli_command *command, anomalies_job *j, const char *fo
   int status = open_model(command, j);
   w.pictures = j->v.session.info.has_image;
   if (status == CLI_OK) status = begin(&w);
-  if (status == CLI_OK) status = scan(&w, folder, !only_new);
+  if (status == CLI_OK) status = scan(&w, folder, only_new ? NOTE : SCORE_SETTLED);
   if (status == CLI_OK && !j->common.quiet) cli_error("watching %s; Ctrl-C ends", folder);
   if (status == CLI_OK) status = score_queue(&w);
   if (status == CLI_OK) status = watch(&w);
   if (w.inotify >= 0) close(w.inotify);
   for (size_t i = 0; i < w.n_seen; i++) free(w.seen[i].path);
-  for (size_t i = 0; i < w.n_paths; i++) free(w.paths[i]);
+  empty(&w.queue), empty(&w.recent);
   for (size_t i = 0; i < w.n_folders; i++) free(w.folders[i].path);
-  free(w.seen), free(w.paths), free(w.vectors), free(w.folders);
+  free(w.seen), free(w.queue.items), free(w.recent.items), free(w.vectors), free(w.folders);
   return status == CLI_OK && w.failed ? CLI_SKIPPED : status;
 }
