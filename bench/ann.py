@@ -350,7 +350,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[2], help="several: measured in turn")
     parser.add_argument("--ann", nargs="+", default=["HNSW32"], metavar="FACTORY")
-    parser.add_argument("--engines", nargs="+", metavar="NAME", help="only these of kindred, faiss, hnswlib, usearch")
+    parser.add_argument("--engines", nargs="+", choices=["kindred", "faiss", "hnswlib", "usearch"], help="only these")
     parser.add_argument("--ef", type=int, nargs="+", default=[16, 32, 64, 128, 256], help="efforts of HNSW")
     parser.add_argument("--probes", type=int, nargs="+", default=[4, 16, 64, 256], help="efforts of IVF")
     parser.add_argument("--alone", action="store_true", help="one engine's index in memory at a time")

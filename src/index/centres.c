@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Of so many queries with so many centres the products stay in the second-level cache. */
-enum { QUERIES_AT_ONCE = 32, CENTRES_AT_ONCE = 32 * KIN_PANEL, LD = CENTRES_AT_ONCE + 16 };
+enum { QUERIES_AT_ONCE = 64, CENTRES_AT_ONCE = 16 * KIN_PANEL, LD = CENTRES_AT_ONCE + 16, BLOCK = 64 };
 
 struct kin_centres {
   kin_context alone; /* no pool: the calling thread */
@@ -29,14 +29,23 @@ void kin_centres_free(kin_centres *centres) {
   free(centres);
 }
 
-/* Of the centres from `first` on, those that belong to the best k. */
-static void offer(const float *products, size_t first, size_t n, size_t k, kin_heap *best) {
-  for (size_t i = 0; i < n; i++) {
-    kin_heap_item item = {products[i], (int32_t)(first + i)};
-    if (best->n < k)
-      kin_heap_push(best, item);
-    else if (item.key > best->items[0].key)
-      kin_heap_replace(best, item);
+static void offer_one(float product, size_t centre, size_t k, kin_heap *best) {
+  const kin_heap_item item = {product, (int32_t)centre};
+  if (best->n < k)
+    kin_heap_push(best, item);
+  else if (product > best->items[0].key)
+    kin_heap_replace(best, item);
+}
+
+/* Of the centres from `first` on, those that belong to the best k. Most blocks are soon without any. */
+static void offer(const kin_kernels *kernels, const float *products, size_t first, size_t n, size_t k, kin_heap *best) {
+  for (size_t i = 0, end; i < n; i = end) {
+    end = n - i < BLOCK ? n : i + BLOCK;
+    const float most = kernels->maximum(products + i, end - i);
+    if (best->n == k && !(most > best->items[0].key)) continue;
+    while (k == 1 && i < end && products[i] != most) i++;
+    const size_t stop = k == 1 && i < end ? i + 1 : end;
+    for (; i < stop; i++) offer_one(products[i], first + i, k, best);
   }
 }
 
@@ -56,7 +65,7 @@ static void find(const kin_centres *centres, const float *queries, size_t n, siz
     size_t some = all->n - first < CENTRES_AT_ONCE ? all->n - first : CENTRES_AT_ONCE;
     const kin_packed part = kin_packed_columns(all, first, some);
     kin_gemm(&centres->alone, n, queries, all->k, &part, products, LD, NULL);
-    for (size_t q = 0; q < n; q++) offer(products + q * LD, first, some, k, &best[q]);
+    for (size_t q = 0; q < n; q++) offer(centres->alone.kernels, products + q * LD, first, some, k, &best[q]);
   }
 }
 

@@ -22,6 +22,7 @@
 #include <faiss/index_io.h>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <omp.h>
 #include <random>
 #include <vector>
@@ -125,44 +126,94 @@ struct Rows final : faiss::Index {
 
 // --------------------------------------------------------------------------------- flat indices inside
 
+// The centres of a flat index, packed for this library's kernels. Those of the least distances are found by products
+// too: |x - c|^2 = |x|^2 - 2 (x c - |c|^2 / 2), which takes another element of each vector.
+class Packed {
+public:
+  Packed(const faiss::IndexFlat &from, const kin_faiss_rows &r)
+      : rows(r), dim(static_cast<size_t>(from.d)), l2(from.metric_type == faiss::METRIC_L2) {
+    if (!from.ntotal) return;
+    const auto n = static_cast<size_t>(from.ntotal);
+    packed = l2 ? rows.centres_new(rows.kernels, extended(from.get_xb(), n, true).data(), n, dim + 1)
+                : rows.centres_new(rows.kernels, from.get_xb(), n, dim);
+    if (!packed) throw std::bad_alloc();
+  }
+  ~Packed() {
+    rows.centres_free(packed);
+  }
+  Packed(const Packed &) = delete;
+  Packed &operator=(const Packed &) = delete;
+  explicit operator bool() const {
+    return packed;
+  }
+  void nearest(int64_t n, const float *x, int64_t k, float *distances, int64_t *labels) const {
+    bool enough = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : enough) if (n > BLOCK)
+    for (int64_t i = 0; i < n; i += BLOCK)
+      enough = some(static_cast<size_t>(std::min(BLOCK, n - i)), x + i * static_cast<int64_t>(dim),
+                    static_cast<size_t>(k), distances + i * k, labels + i * k) &&
+               enough;
+    if (!enough) throw std::bad_alloc();
+  }
+
+private:
+  static float square(const float *x, size_t n) {
+    return std::inner_product(x, x + n, x, 0.F);
+  }
+  std::vector<float> extended(const float *x, size_t n, bool centres) const {
+    std::vector<float> out(n * (dim + 1));
+    for (size_t i = 0; i < n; i++) {
+      std::copy_n(x + i * dim, dim, out.data() + i * (dim + 1));
+      out[i * (dim + 1) + dim] = centres ? -square(x + i * dim, dim) / 2 : 1;
+    }
+    return out;
+  }
+  bool some(size_t n, const float *x, size_t k, float *distances, int64_t *labels) const try {
+    if (!l2) return rows.centres_nearest(packed, x, n, k, distances, labels);
+    if (!rows.centres_nearest(packed, extended(x, n, false).data(), n, k, distances, labels)) return false;
+    for (size_t i = 0; i < n * k; i++) distances[i] = square(x + i / k * dim, dim) - 2 * distances[i];
+    return true;
+  } catch (const std::bad_alloc &) {
+    return false;
+  }
+  static constexpr int64_t BLOCK = 64;
+  const kin_faiss_rows rows;
+  const size_t dim;
+  const bool l2;
+  kin_centres *packed = nullptr;
+};
+
 // Assigns vectors to centres during k-means, and can be stopped.
 struct Assigner final : faiss::IndexFlat {
-  static constexpr int64_t CHUNK = 4096;
-  Assigner(size_t dim, faiss::MetricType metric, Progress &p)
-      : faiss::IndexFlat(static_cast<int>(dim), metric), progress(p) {
+  static constexpr int64_t CHUNK = 8192;
+  Assigner(size_t dim, faiss::MetricType metric, const kin_faiss_rows &r, Progress &p)
+      : faiss::IndexFlat(static_cast<int>(dim), metric), rows(r), progress(p) {
   }
   void search(int64_t n, const float *x, int64_t k, float *distances, int64_t *labels,
-              const faiss::SearchParameters *parameters) const override {
-    for (int64_t i = 0; i < n; i += CHUNK) {
+              const faiss::SearchParameters *) const override {
+    const Packed packed(*this, rows);
+    for (int64_t i = 0; i < n && packed; i += CHUNK) {
       progress.step(0);
-      faiss::IndexFlat::search(std::min(CHUNK, n - i), x + i * d, k, distances + i * k, labels + i * k, parameters);
+      packed.nearest(std::min(CHUNK, n - i), x + i * d, k, distances + i * k, labels + i * k);
     }
     progress.step(1);
   }
+  const kin_faiss_rows &rows;
   Progress &progress;
 };
 
-// The centres of an IVF index, compared by this library's kernels; as good as any other to FAISS.
+// The centres of an IVF index; as good as any other flat index to FAISS.
 struct Centres final : faiss::IndexFlat {
-  Centres(const faiss::IndexFlat &from, const kin_faiss_rows &r) : faiss::IndexFlat(from), rows(r) {
-    if (!ntotal) return;
-    packed = rows.centres_new(rows.kernels, get_xb(), static_cast<size_t>(ntotal), static_cast<size_t>(d));
-    if (!packed) throw std::bad_alloc();
+  Centres(const faiss::IndexFlat &from, const kin_faiss_rows &r) : faiss::IndexFlat(from), packed(from, r) {
   }
-  ~Centres() override {
-    rows.centres_free(packed);
-  }
-  Centres(const Centres &) = delete;
-  Centres &operator=(const Centres &) = delete;
   void search(int64_t n, const float *x, int64_t k, float *distances, int64_t *labels,
               const faiss::SearchParameters *parameters) const override {
-    if (!packed || parameters || n > 256) // so many come while an index is made, by all threads
+    if (packed && !parameters)
+      packed.nearest(n, x, k, distances, labels);
+    else
       faiss::IndexFlat::search(n, x, k, distances, labels, parameters);
-    else if (!rows.centres_nearest(packed, x, static_cast<size_t>(n), static_cast<size_t>(k), distances, labels))
-      throw std::bad_alloc();
   }
-  const kin_faiss_rows rows;
-  kin_centres *packed = nullptr;
+  const Packed packed;
 };
 
 // --------------------------------------------------------------------------------- an index's parts
@@ -237,7 +288,7 @@ void copy_rows(const kin_faiss_rows &rows, uint64_t first, uint64_t n, uint64_t 
 // The parts that are trained by k-means, made to report, to stop and not to write warnings, while this lives.
 class Training {
 public:
-  Training(faiss::Index *trained, Progress &p) : index(trained), progress(p) {
+  Training(faiss::Index *trained, const kin_faiss_rows &r, Progress &p) : index(trained), rows(r), progress(p) {
     visit(index, [this](faiss::Index *part) { prepare(part); });
     progress.begin("training", iterations);
   }
@@ -275,7 +326,7 @@ private:
     pq.cp.min_points_per_centroid = 1;
   }
   Assigner *assigner(size_t dim, faiss::MetricType metric) {
-    assigners.push_back(std::make_unique<Assigner>(dim, metric, progress));
+    assigners.push_back(std::make_unique<Assigner>(dim, metric, rows, progress));
     return assigners.back().get();
   }
   static faiss::OPQMatrix *rotation_of(faiss::Index *part) {
@@ -283,6 +334,7 @@ private:
     return p && !p->chain.empty() ? dynamic_cast<faiss::OPQMatrix *>(p->chain[0]) : nullptr;
   }
   faiss::Index *index;
+  const kin_faiss_rows &rows;
   Progress &progress;
   uint64_t iterations = 0;
   std::vector<std::unique_ptr<Assigner>> assigners;
@@ -294,7 +346,7 @@ void train(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress
   std::vector<float> sample;
   const uint64_t size = sample_size(index, n);
   copy_rows(rows, 0, size, n, size, sample);
-  const Training training(index, progress);
+  const Training training(index, rows, progress);
   index->train(static_cast<int64_t>(size), sample.data());
 }
 
@@ -358,13 +410,14 @@ void add_to_links(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, uint6
   for (auto &lock : locks) omp_destroy_lock(&lock);
 }
 
-// In steps that grow with the index: each of HNSW's costs some time for every row that is there already.
+// In steps that grow with a graph: each costs some time for every row that is there already.
 void fill(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress &progress) {
   std::vector<float> vectors;
   progress.begin("adding", n);
   for (uint64_t row = 0, step; row < n; row += step) {
-    step = std::min(std::max<uint64_t>(1000, row / 100), n - row);
-    if (auto *links = as_links(index)) {
+    auto *links = as_links(index);
+    step = std::min(std::max<uint64_t>(1024, links ? row / 100 : std::min<uint64_t>(row, 8192)), n - row);
+    if (links) {
       add_to_links(*links, rows, row, step);
     } else {
       copy_rows(rows, row, step, 1, 1, vectors);

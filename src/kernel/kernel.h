@@ -85,6 +85,8 @@ typedef struct kin_kernels {
                    int32_t *zero);
   /* out = (x - mean) / sqrt(variance + eps) * weight + bias; out may be x. */
   void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
+  /* The largest of x[n]; n >= 1. */
+  float (*maximum)(const float *x, size_t n);
   /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
   void (*softmax)(float *x, float scale, size_t n);
   float (*dot)(const float *a, const float *b, size_t n);

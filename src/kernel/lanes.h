@@ -258,15 +258,18 @@ static void scale_row(float *x, float factor, size_t n) {
   for (size_t i = 0; i < n; i += 16) v_store_some(x + i, v_mul(v_load_some(x + i, n - i), f), n - i);
 }
 
-static void softmax(float *x, float scale, size_t n) {
+static float maximum(const float *x, size_t n) {
   size_t i = 0;
   v16 top = v_set(x[0]);
   for (; i + 16 <= n; i += 16) top = v_max(top, v_load(x + i));
   float max = lanes_max(top);
   for (; i < n; i++) max = x[i] > max ? x[i] : max;
+  return max;
+}
 
-  v16 f = v_set(scale), m = v_set(max), total = v_set(0.0f);
-  for (i = 0; i < n; i += 16) {
+static void softmax(float *x, float scale, size_t n) {
+  v16 f = v_set(scale), m = v_set(maximum(x, n)), total = v_set(0.0f);
+  for (size_t i = 0; i < n; i += 16) {
     v_store_some(x + i, lanes_exp(v_mul(v_sub(v_load_some(x + i, n - i), m), f)), n - i);
     total = v_add(total, v_load_some(x + i, n - i));
   }
@@ -377,6 +380,7 @@ const kin_kernels TABLE = {
     .tail_sums = tail_sums,
     .quantise = quantise,
     .layer_norm = layer_norm,
+    .maximum = maximum,
     .softmax = softmax,
     .dot = dot,
     .dots = dots,

@@ -118,6 +118,7 @@ static void softmaxes_match(void **state) {
       assert_memory_equal(got, scalar, (n + 1) * sizeof *got);
       double max = -1e30, total = 0;
       for (size_t i = 0; i < n; i++) max = fmax(max, 0.125 * (double)x[i]);
+      assert_true(0.125 * (double)k->maximum(x, n) == max);
       for (size_t i = 0; i < n; i++) total += exp(0.125 * (double)x[i] - max);
       for (size_t i = 0; i < n; i++) {
         double expected = exp(0.125 * (double)x[i] - max) / total;
