@@ -117,7 +117,7 @@ static bool just_written(const struct stat *s) {
 enum { NOTE, SCORE_SETTLED, SCORE };
 
 /* Queue a file that the model takes, if it is new. NOTE: only remember how it is; SCORE_SETTLED: one just written may
-   be half of what it will be, and waits in `recent`. Takes over `path`. */
+ * be half of what it will be, and waits in `recent`. Takes over `path`. */
 static int offer(watcher *w, char *path, int how) {
   struct stat s;
   int status = CLI_OK;
