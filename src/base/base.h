@@ -43,6 +43,8 @@ kin_status kin_read_file(const char *path, size_t limit, char **out, size_t *out
 bool kin_file_exists(const char *path);
 /* Nanoseconds since 1970, held at the ends of what has room: file systems keep times of the year 2446 and later. */
 int64_t kin_time_ns(int64_t seconds, long nanoseconds);
+/* The time now, in these. */
+int64_t kin_now_ns(void);
 /* From one such time to a later one, held at INT64_MAX. */
 static inline int64_t kin_ns_between(int64_t from, int64_t to) {
   int64_t ns;

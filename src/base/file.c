@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Open a regular file for reading; *size gets its length. Returns a descriptor, or -1 with `err` filled. */
@@ -96,6 +97,12 @@ int64_t kin_time_ns(int64_t seconds, long nanoseconds) {
   if (__builtin_mul_overflow(seconds, INT64_C(1000000000), &ns) || __builtin_add_overflow(ns, nanoseconds, &ns))
     return seconds < 0 ? INT64_MIN : INT64_MAX;
   return ns;
+}
+
+int64_t kin_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return kin_time_ns(now.tv_sec, now.tv_nsec);
 }
 
 void kin_file_read_ahead(const char *path) {

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { AT_ONCE = 64, EVENTS = 64 << 10, PAUSE_MS = 500 };
@@ -108,9 +107,7 @@ static void empty(path_list *list) {
 }
 
 static bool just_written(const struct stat *s) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  const int64_t now = kin_time_ns(t.tv_sec, t.tv_nsec), then = kin_time_ns(s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
+  const int64_t now = kin_now_ns(), then = kin_time_ns(s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
   return then <= now && kin_ns_between(then, now) < SETTLED_NS;
 }
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* What has been read of a line. */
 typedef struct arrival {
@@ -186,11 +185,7 @@ static int take_line(streaming *s, const char *text) {
   kin_error err;
   kin_stream_report report;
   kin_status read = read_line(s, text, &a, &err);
-  if (read == KIN_OK && s->job->window_ns && !a.time_ns) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    a.time_ns = kin_time_ns(now.tv_sec, now.tv_nsec);
-  }
+  if (read == KIN_OK && s->job->window_ns && !a.time_ns) a.time_ns = kin_now_ns();
   if (read == KIN_OK) read = kin_stream_push(s->stream, s->vector, a.time_ns, &report, &err);
   int status = read == KIN_OK           ? print_item(&a, &report)
                : read == KIN_ERR_MEMORY ? cli_failed(&err)

@@ -29,15 +29,8 @@ void kin_centres_free(kin_centres *centres) {
   free(centres);
 }
 
-static void offer_one(float product, size_t centre, size_t k, kin_heap *best) {
-  const kin_heap_item item = {product, (int32_t)centre};
-  if (best->n < k)
-    kin_heap_push(best, item);
-  else if (product > best->items[0].key)
-    kin_heap_replace(best, item);
-}
-
-/* Of the centres from `first` on, those that belong to the best k. Most blocks are soon without any. */
+/* Of the centres from `first` on, those that belong to the best k. Most blocks are soon without any; for one centre, as
+ * k-means asks, only the first of the largest products counts. */
 static void offer(const kin_kernels *kernels, const float *products, size_t first, size_t n, size_t k, kin_heap *best) {
   for (size_t i = 0, end; i < n; i = end) {
     end = n - i < BLOCK ? n : i + BLOCK;
@@ -45,7 +38,7 @@ static void offer(const kin_kernels *kernels, const float *products, size_t firs
     if (best->n == k && !(most > best->items[0].key)) continue;
     while (k == 1 && i < end && products[i] != most) i++;
     const size_t stop = k == 1 && i < end ? i + 1 : end;
-    for (; i < stop; i++) offer_one(products[i], first + i, k, best);
+    for (; i < stop; i++) kin_heap_keep(best, k, (kin_heap_item){products[i], (int32_t)(first + i)});
   }
 }
 

@@ -2,6 +2,7 @@
 #ifndef KIN_HEAP_H
 #define KIN_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,17 @@ static inline void kin_heap_replace(kin_heap *h, kin_heap_item item) {
     h->items[at] = h->items[child];
   }
   h->items[at] = item;
+}
+
+/* Keep the `most` items of the largest keys, of those seen; whether this is one. */
+static inline bool kin_heap_keep(kin_heap *h, size_t most, kin_heap_item item) {
+  if (h->n < most)
+    kin_heap_push(h, item);
+  else if (item.key > h->items[0].key)
+    kin_heap_replace(h, item);
+  else
+    return false;
+  return true;
 }
 
 /* Of at least one. */

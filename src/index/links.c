@@ -113,14 +113,8 @@ static size_t list_fresh(const kin_links *links, const kin_vectors *file, kin_li
 }
 
 static void meet(kin_links_room *room, size_t ef, int32_t row, float score) {
-  kin_heap *kept = &room->kept;
-  if (kept->n == ef && score <= kept->items[0].key) return;
-  kin_heap_item item = {score, row};
-  if (kept->n == ef)
-    kin_heap_replace(kept, item);
-  else
-    kin_heap_push(kept, item);
-  kin_heap_push(&room->visits, (kin_heap_item){-score, row});
+  if (kin_heap_keep(&room->kept, ef, (kin_heap_item){score, row}))
+    kin_heap_push(&room->visits, (kin_heap_item){-score, row});
 }
 
 /* From the visits that the room begins with to where no better row is known. */
