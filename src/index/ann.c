@@ -21,7 +21,9 @@
 /* A graph keeps so many candidates for each match that is wanted, unless told otherwise. */
 #define EF_OF_A_MATCH 2
 
-#define QUERIES_AT_ONCE 32
+/* The centres of an IVF index's lists come from further away than a thread's own caches, once for each block of
+ * queries. */
+#define QUERIES_AT_ONCE 192
 
 #define AHEAD 2 /* vectors on their way while one is scored */
 
@@ -33,9 +35,11 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
                           .at = kin_vectors_at,
                           .dot = context->kernels->dot,
                           .dot_four = context->kernels->dot_four,
-                          .room_new = kin_links_room_new,
-                          .room_free = kin_links_room_free,
-                          .descend = kin_links_descend,
+                          .context = context,
+                          .graph_new = kin_graph_new,
+                          .graph_free = kin_graph_free,
+                          .graph_renew = kin_graph_renew,
+                          .graph_link = kin_graph_link,
                           .kernels = context->kernels,
                           .centres_new = kin_centres_new,
                           .centres_free = kin_centres_free,
@@ -44,9 +48,9 @@ static kin_faiss_rows rows_of(const kin_context *context, const kin_vectors *fil
 
 void kin_ann_close(kin_ann *ann) {
   if (!ann) return;
-  for (size_t i = 0; i < ann->n_rooms; i++) kin_links_room_free(ann->rooms[i]);
+  for (size_t i = 0; i < ann->n_rooms; i++) kin_graph_room_free(ann->rooms[i]);
   pthread_mutex_destroy(&ann->lock);
-  if (ann->calls) ann->calls->free(ann->faiss);
+  kin_ann_free_parts(&ann->parts);
   free(ann->checked);
   free(ann->path);
   free(ann);
@@ -63,8 +67,7 @@ static kin_ann *new_ann(kin_context *context, const kin_vectors *file) {
 
 /* Once there is an index in it: what kind it is, and where nothing was measured a guess, of lists 4 times the root. */
 static void know_kind(kin_ann *ann) {
-  ann->calls->describe(ann->faiss, &ann->kind);
-  ann->has_links = ann->calls->get_links(ann->faiss, &ann->links);
+  ann->parts.calls->describe(ann->parts.faiss, &ann->kind);
   kin_ann_effort *e = &ann->head.effort;
   if (!e->probes) e->probes = (uint32_t)ceil(4 * sqrt((double)ann->kind.lists));
   if (!e->ef) e->ef = KIN_ANN_EF;
@@ -85,7 +88,7 @@ kin_status kin_ann_open(kin_context *context, const kin_vectors *file, const kin
     ann->device = s.st_dev;
     ann->inode = s.st_ino;
   }
-  kin_status status = kin_ann_load(ann->path, file, key, &ann->rows, &ann->head, &ann->calls, &ann->faiss, err);
+  kin_status status = kin_ann_load(ann->path, file, key, &ann->rows, &ann->head, &ann->parts, err);
   if (status != KIN_OK) {
     kin_ann_close(ann);
     return status;
@@ -164,19 +167,20 @@ static kin_status make_one(making *m, bool frugal, kin_ann_trial *trial, kin_err
   bool enough = false;
   kin_ann *ann = new_ann(m->context, m->file);
   if (!ann) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index");
-  ann->calls = m->calls;
+  ann->parts.calls = m->calls;
   ann->head.rows = m->rows;
   memcpy(ann->head.factory, trial->factory, sizeof trial->factory);
-  kin_status status = m->calls->make(&ann->rows, &how, &ann->faiss, err);
+  kin_status status = m->calls->make(&ann->rows, &how, &ann->parts.faiss, err);
   if (status == KIN_OK && !m->sample)
     status = kin_ann_sample_make(m->file, m->rows, m->truth, m->build, &m->sample, err);
+  if (status == KIN_OK) status = kin_ann_get_graph(&ann->parts, &ann->rows, NULL, 0, err);
   if (status == KIN_OK) {
     know_kind(ann);
     status = kin_ann_measure(ann, m->file, m->sample, m->truth->dead, m->build, frugal, &enough, err);
   }
   trial->effort = ann->head.effort;
   trial->kept = enough || !frugal;
-  if (status == KIN_OK && trial->kept) status = kin_ann_save(m->file, m->key, &ann->head, m->calls, ann->faiss, err);
+  if (status == KIN_OK && trial->kept) status = kin_ann_save(m->file, m->key, &ann->head, &ann->parts, err);
   kin_ann_close(ann);
   return status;
 }
@@ -307,35 +311,35 @@ static kin_status score(search *s, size_t query, const int64_t *found, kin_match
   return KIN_OK;
 }
 
-static kin_links_room *take_room(kin_ann *ann, size_t ef) {
+static kin_graph_room *take_room(kin_ann *ann, size_t ef) {
   pthread_mutex_lock(&ann->lock);
-  kin_links_room *room = ann->n_rooms ? ann->rooms[--ann->n_rooms] : NULL;
+  kin_graph_room *room = ann->n_rooms ? ann->rooms[--ann->n_rooms] : NULL;
   pthread_mutex_unlock(&ann->lock);
-  if (!room) return kin_links_room_new(&ann->links, ef);
-  if (kin_links_room_set_ef(room, ef)) return room;
-  kin_links_room_free(room);
+  if (!room) return kin_graph_room_new(ann->parts.graph, ef);
+  if (kin_graph_room_set_ef(room, ef)) return room;
+  kin_graph_room_free(room);
   return NULL;
 }
 
-static void give_room(kin_ann *ann, kin_links_room *room) {
+static void give_room(kin_ann *ann, kin_graph_room *room) {
   pthread_mutex_lock(&ann->lock);
   bool fits = ann->n_rooms < KIN_ANN_ROOMS;
   if (fits) ann->rooms[ann->n_rooms++] = room;
   pthread_mutex_unlock(&ann->lock);
-  if (!fits) kin_links_room_free(room);
+  if (!fits) kin_graph_room_free(room);
 }
 
 /* About the s->depth nearest rows of queries [first, first + n) into found[n][s->depth]. */
 static kin_status find(const search *s, size_t first, size_t n, int64_t *found, uint64_t *compared, kin_error *err) {
   kin_ann *ann = s->ann;
   const float *vectors = s->query->vectors + first * ann->rows.dim;
-  if (!ann->has_links) return ann->calls->search(ann->faiss, vectors, n, s->depth, found, err);
-  kin_links_room *room = take_room(ann, s->ef > s->depth ? s->ef : s->depth);
+  if (!ann->parts.graph) return ann->parts.calls->search(ann->parts.faiss, vectors, n, s->depth, found, err);
+  kin_graph_room *room = take_room(ann, s->ef > s->depth ? s->ef : s->depth);
   if (!room) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
   for (size_t i = 0; i < n; i++) {
-    kin_links_search(&ann->links, s->file, ann->rows.dot_four, room, vectors + i * ann->rows.dim,
-                     s->without ? s->without[first + i] : -1, s->depth, found + i * s->depth);
-    *compared += kin_links_compared(room);
+    kin_graph_search(ann->parts.graph, room, vectors + i * ann->rows.dim, s->without ? s->without[first + i] : -1,
+                     s->depth, found + i * s->depth);
+    *compared += kin_graph_compared(room);
   }
   give_room(ann, room);
   return KIN_OK;
@@ -379,8 +383,9 @@ static kin_status run(search *s, uint64_t *compared, bool *complete, kin_error *
   return status;
 }
 
+/* Several for each thread, where there are more, as some take longer. */
 static size_t block_of(const kin_ann *ann, size_t queries) {
-  size_t block = queries / (4 * kin_pool_threads(ann->context->pool));
+  size_t threads = kin_pool_threads(ann->context->pool), block = threads == 1 ? queries : queries / (4 * threads);
   return block < 1 ? 1 : block < QUERIES_AT_ONCE ? block : QUERIES_AT_ONCE;
 }
 
@@ -409,7 +414,7 @@ kin_status kin_ann_search_without(kin_ann *ann, const kin_vectors *file, const u
   if (!ann->checked) ann->checked = calloc((size_t)(ann->head.rows / 64 + 1), sizeof *ann->checked);
   if (!ann->checked) return kin_fail(err, KIN_ERR_MEMORY, "out of memory for a search");
   s.ef = ef ? ef : usual->ef > EF_OF_A_MATCH * query->k ? usual->ef : EF_OF_A_MATCH * query->k;
-  kin_status status = ann->calls->set_effort(ann->faiss, probes, s.ef, err);
+  kin_status status = ann->parts.calls->set_effort(ann->parts.faiss, probes, s.ef, err);
   return status == KIN_OK ? run(&s, compared, complete, err) : status;
 }
 

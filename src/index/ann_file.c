@@ -30,7 +30,8 @@ typedef struct file_head {
   char factory[KIN_ANN_FACTORY];
   uint32_t probes, ef, candidates; /* kin_ann_effort; zeros in files of before it was measured */
   float recall;
-  uint8_t reserved[24];
+  uint64_t graph_bytes; /* of them, at the end, kin_graph_write's; 0 for other kinds, and in older files */
+  uint8_t reserved[16];
   uint64_t checksum; /* of the bytes before it */
 } file_head;
 _Static_assert(sizeof(file_head) == 256, "as docs/store-format.md says");
@@ -171,23 +172,45 @@ kin_status kin_ann_check(const kin_vectors *file, const kin_vectors_key *key, ki
   return status;
 }
 
+kin_status kin_ann_get_graph(kin_ann_parts *parts, const kin_faiss_rows *rows, const void *saved, size_t bytes,
+                             kin_error *err) {
+  kin_links links;
+  if (!parts->calls->get_links(parts->faiss, &links)) return KIN_OK;
+  parts->graph = kin_graph_new(rows->context, rows->file, &links, saved, bytes);
+  return parts->graph ? KIN_OK : kin_fail(err, KIN_ERR_MEMORY, "out of memory for an index");
+}
+
+void kin_ann_free_parts(kin_ann_parts *parts) {
+  kin_graph_free(parts->graph);
+  if (parts->calls) parts->calls->free(parts->faiss);
+  *parts = (kin_ann_parts){0};
+}
+
+static kin_status read_parts(const char *path, const uint8_t *data, const file_head *h, const kin_faiss_rows *rows,
+                             kin_ann_parts *parts, kin_error *err) {
+  if (h->graph_bytes > h->bytes) return damaged(path, "the file is cut short", err);
+  size_t bytes = (size_t)(h->bytes - h->graph_bytes);
+  kin_status status = parts->calls->read(rows, data, bytes, &parts->faiss, err);
+  if (status != KIN_OK) return status;
+  if (parts->calls->count(parts->faiss) != h->rows)
+    return damaged(path, "holds another number of rows than its head says", err);
+  return kin_ann_get_graph(parts, rows, data + bytes, (size_t)h->graph_bytes, err);
+}
+
 kin_status kin_ann_load(const char *path, const kin_vectors *file, const kin_vectors_key *key,
-                        const kin_faiss_rows *rows, kin_ann_head *head, const kin_faiss_calls **calls, kin_faiss **out,
-                        kin_error *err) {
+                        const kin_faiss_rows *rows, kin_ann_head *head, kin_ann_parts *out, kin_error *err) {
   kin_map map;
   file_head h;
-  *out = NULL;
+  *out = (kin_ann_parts){0};
   kin_status status = check_is_there(path, err);
-  if (status == KIN_OK) status = kin_faiss_load(calls, err); /* before the whole file is read in vain */
+  if (status == KIN_OK) status = kin_faiss_load(&out->calls, err); /* before the whole file is read in vain */
   if (status == KIN_OK) status = map_checked(path, file, key, &map, &h, err);
   if (status != KIN_OK) return status;
   *head = ann_head(&h);
-  status = (*calls)->read(rows, map.data + sizeof h, (size_t)h.bytes, out, err);
+  status = read_parts(path, map.data + sizeof h, &h, rows, out, err);
   kin_map_close(&map);
-  if (status != KIN_OK || (*calls)->count(*out) == h.rows) return status;
-  (*calls)->free(*out);
-  *out = NULL;
-  return damaged(path, "holds another number of rows than its head says", err);
+  if (status != KIN_OK) kin_ann_free_parts(out);
+  return status;
 }
 
 /* ------------------------------------------------------------------- writing */
@@ -229,11 +252,21 @@ static kin_status complete(const char *path, sink *s, file_head *h, kin_error *e
   return KIN_OK;
 }
 
-static kin_status write_file(const char *path, const char *temporary, file_head *h, const kin_faiss_calls *calls,
-                             kin_faiss *faiss, kin_error *err) {
+static kin_status write_parts(sink *s, file_head *h, const kin_ann_parts *parts, kin_error *err) {
+  kin_status status =
+      write_piece(s, h, sizeof *h) ? parts->calls->write(parts->faiss, write_piece, s, err) : KIN_ERR_IO;
+  if (status != KIN_OK || !parts->graph) return status;
+  uint64_t before = s->bytes;
+  if (!kin_graph_write(parts->graph, write_piece, s)) return KIN_ERR_IO;
+  h->graph_bytes = s->bytes - before;
+  return KIN_OK;
+}
+
+static kin_status write_file(const char *path, const char *temporary, file_head *h, const kin_ann_parts *parts,
+                             kin_error *err) {
   sink s = {.fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (s.fd < 0) return kin_fail_errno(err, errno, "%s: can't write", temporary);
-  kin_status status = write_piece(&s, h, sizeof *h) ? calls->write(faiss, write_piece, &s, err) : KIN_ERR_IO;
+  kin_status status = write_parts(&s, h, parts, err);
   if (s.errnum) status = kin_fail_errno(err, s.errnum, "%s: can't write", temporary);
   if (status == KIN_OK) status = complete(temporary, &s, h, err);
   if (close(s.fd) != 0 && status == KIN_OK) status = kin_fail_errno(err, errno, "%s: can't write", temporary);
@@ -244,7 +277,7 @@ static kin_status write_file(const char *path, const char *temporary, file_head 
 }
 
 kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, const kin_ann_head *head,
-                        const kin_faiss_calls *calls, kin_faiss *faiss, kin_error *err) {
+                        const kin_ann_parts *parts, kin_error *err) {
   file_head h = {.version = FORMAT_VERSION,
                  .head_bytes = sizeof h,
                  .dim = key->dim,
@@ -261,7 +294,7 @@ kin_status kin_ann_save(const kin_vectors *file, const kin_vectors_key *key, con
   if (status != KIN_OK) return status;
   char *path = kin_ann_path(kin_vectors_path(file)), *temporary = temporary_path(kin_vectors_path(file));
   if (path && temporary)
-    status = write_file(path, temporary, &h, calls, faiss, err);
+    status = write_file(path, temporary, &h, parts, err);
   else
     status = kin_fail(err, KIN_ERR_MEMORY, "%s: out of memory", kin_vectors_path(file));
   free(path);

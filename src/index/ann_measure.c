@@ -180,7 +180,7 @@ kin_status kin_ann_measure(kin_ann *ann, const kin_vectors *file, const kin_ann_
   if (sample->n < SAMPLE) return KIN_OK;
   uint32_t candidates = ann->kind.lossless ? 0 : at_most(rows / CANDIDATES_SHARE, MOST_CANDIDATES);
   kin_ann_effort *effort = &ann->head.effort;
-  bool alien = ann->kind.graph && !ann->kind.lists && !ann->has_links; /* FAISS walks it, through the row itself */
+  bool alien = ann->kind.graph && !ann->kind.lists && !ann->parts.graph; /* FAISS walks it, through the row itself */
   uint32_t first_candidates = alien ? KIN_ANN_CANDIDATES : FIRST_CANDIDATES;
   effort->candidates = candidates;
   if (ann->kind.lists && ann->kind.graph) effort->ef = KIN_ANN_EF;

@@ -2,7 +2,7 @@
 #ifndef KIN_ANN_MEASURE_H
 #define KIN_ANN_MEASURE_H
 
-#include "index/ann.h"
+#include "index/ann_file.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,14 +13,11 @@
 struct kin_ann {
   kin_context *context;
   kin_faiss_rows rows;
-  const kin_faiss_calls *calls;
-  kin_faiss *faiss;
+  kin_ann_parts parts;
   kin_faiss_kind kind;
-  kin_links links; /* where has_links */
-  bool has_links;
-  /* What searches of the links leave for others: clean memory for each takes a tenth of the time and more. */
+  /* What searches of the graph leave for others: clean memory for each takes a tenth of the time and more. */
   pthread_mutex_t lock;
-  kin_links_room *rooms[KIN_ANN_ROOMS];
+  kin_graph_room *rooms[KIN_ANN_ROOMS];
   size_t n_rooms;
   kin_ann_head head;         /* its effort is what searches take: the one measured, or a guess */
   _Atomic uint64_t *checked; /* a bit for each row whose checksum was right; of the first search on */

@@ -62,6 +62,8 @@ const kin_code_tail *kin_codes_tail(const kin_codes *codes, uint64_t group);
  * several threads. */
 bool kin_codes_usable(kin_codes *codes, uint64_t group);
 
+/* The int8 code of a vector, out[dim], within [-127, 127]; the vector is about so many times that. */
+float kin_code_int8(const float *vector, size_t dim, int8_t *out);
 /* The bfloat16 code of `x`, and in *number what it stands for: to nearest; what the instructions take for zero is coded
  * as zero. */
 uint16_t kin_code_bf16(float x, float *number);

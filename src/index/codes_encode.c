@@ -54,14 +54,28 @@ static void measure(lengths *l, double x, double coded) {
   l->code += coded * coded;
 }
 
+static float int8_scale(const float *v, size_t dim) {
+  float most = largest_magnitude(v, dim);
+  return most > 1e-30f ? most / 127 : 0;
+}
+
+static float int8_number(float x, float inverse) {
+  float number = x * inverse + ROUNDER - ROUNDER;
+  return number > 127 ? 127 : number >= -127 ? number : -127;
+}
+
+float kin_code_int8(const float *v, size_t dim, int8_t *out) {
+  float scale = int8_scale(v, dim), inverse = scale > 0 ? 1 / scale : 0;
+  for (size_t i = 0; i < dim; i++) out[i] = (int8_t)int8_number(v[i], inverse);
+  return scale;
+}
+
 static lengths encode_int8(const float *v, size_t dim, size_t row, uint8_t *codes, float *scale) {
   lengths l = {0};
-  float most = largest_magnitude(v, dim);
-  *scale = most > 1e-30f ? most / 127 : 0;
+  *scale = int8_scale(v, dim);
   float inverse = *scale > 0 ? 1 / *scale : 0;
   for (size_t i = 0; i < dim; i++) {
-    float number = v[i] * inverse + ROUNDER - ROUNDER;
-    number = number > 127 ? 127 : number < -127 ? -127 : number;
+    float number = int8_number(v[i], inverse);
     *place(codes, row, i, 1) = (uint8_t)((int)number + 128);
     measure(&l, (double)v[i], (double)number * (double)*scale);
   }

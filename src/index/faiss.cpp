@@ -22,7 +22,6 @@
 #include <faiss/index_io.h>
 #include <memory>
 #include <new>
-#include <numeric>
 #include <omp.h>
 #include <random>
 #include <vector>
@@ -126,16 +125,13 @@ struct Rows final : faiss::Index {
 
 // --------------------------------------------------------------------------------- flat indices inside
 
-// The centres of a flat index, packed for this library's kernels. Those of the least distances are found by products
-// too: |x - c|^2 = |x|^2 - 2 (x c - |c|^2 / 2), which takes another element of each vector.
+// The centres of a flat index, packed for this library's kernels.
 class Packed {
 public:
-  Packed(const faiss::IndexFlat &from, const kin_faiss_rows &r)
-      : rows(r), dim(static_cast<size_t>(from.d)), l2(from.metric_type == faiss::METRIC_L2) {
+  Packed(const faiss::IndexFlat &from, const kin_faiss_rows &r) : rows(r), dim(from.d) {
     if (!from.ntotal) return;
-    const auto n = static_cast<size_t>(from.ntotal);
-    packed = l2 ? rows.centres_new(rows.kernels, extended(from.get_xb(), n, true).data(), n, dim + 1)
-                : rows.centres_new(rows.kernels, from.get_xb(), n, dim);
+    packed = rows.centres_new(rows.kernels, from.get_xb(), static_cast<size_t>(from.ntotal), static_cast<size_t>(dim),
+                              from.metric_type == faiss::METRIC_L2);
     if (!packed) throw std::bad_alloc();
   }
   ~Packed() {
@@ -150,36 +146,16 @@ public:
     bool enough = true;
 #pragma omp parallel for schedule(dynamic) reduction(&& : enough) if (n > BLOCK)
     for (int64_t i = 0; i < n; i += BLOCK)
-      enough = some(static_cast<size_t>(std::min(BLOCK, n - i)), x + i * static_cast<int64_t>(dim),
-                    static_cast<size_t>(k), distances + i * k, labels + i * k) &&
+      enough = rows.centres_nearest(packed, x + i * dim, static_cast<size_t>(std::min(BLOCK, n - i)),
+                                    static_cast<size_t>(k), distances + i * k, labels + i * k) &&
                enough;
     if (!enough) throw std::bad_alloc();
   }
 
 private:
-  static float square(const float *x, size_t n) {
-    return std::inner_product(x, x + n, x, 0.F);
-  }
-  std::vector<float> extended(const float *x, size_t n, bool centres) const {
-    std::vector<float> out(n * (dim + 1));
-    for (size_t i = 0; i < n; i++) {
-      std::copy_n(x + i * dim, dim, out.data() + i * (dim + 1));
-      out[i * (dim + 1) + dim] = centres ? -square(x + i * dim, dim) / 2 : 1;
-    }
-    return out;
-  }
-  bool some(size_t n, const float *x, size_t k, float *distances, int64_t *labels) const try {
-    if (!l2) return rows.centres_nearest(packed, x, n, k, distances, labels);
-    if (!rows.centres_nearest(packed, extended(x, n, false).data(), n, k, distances, labels)) return false;
-    for (size_t i = 0; i < n * k; i++) distances[i] = square(x + i / k * dim, dim) - 2 * distances[i];
-    return true;
-  } catch (const std::bad_alloc &) {
-    return false;
-  }
-  static constexpr int64_t BLOCK = 64;
+  static constexpr int64_t BLOCK = 192;
   const kin_faiss_rows rows;
-  const size_t dim;
-  const bool l2;
+  const int64_t dim;
   kin_centres *packed = nullptr;
 };
 
@@ -350,8 +326,8 @@ void train(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress
   index->train(static_cast<int64_t>(size), sample.data());
 }
 
-kin_links view(const faiss::IndexHNSWFlat &index) {
-  const faiss::HNSW &hnsw = index.hnsw;
+kin_links view(faiss::IndexHNSWFlat &index) {
+  faiss::HNSW &hnsw = index.hnsw;
   return {hnsw.neighbors.data(),
           hnsw.offsets.data(),
           hnsw.cum_nneighbor_per_level.data(),
@@ -360,65 +336,79 @@ kin_links view(const faiss::IndexHNSWFlat &index) {
           static_cast<uint64_t>(index.ntotal)};
 }
 
-// Rows whose highest level is `level`, the graph being whole above it.
-void link(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, const std::vector<int32_t> &list, int level,
-          std::vector<omp_lock_t> &locks) {
-  const kin_links above = view(index);
-  const bool wide = level == 0 && above.top > 0;
-  const auto n = static_cast<int64_t>(list.size());
+// Makes the graph of an HNSW index: the few rows whose highest level is above the lowest are linked
+// by FAISS, the others by graph.h.
+class Linker {
+public:
+  Linker(faiss::IndexHNSWFlat &to, const kin_faiss_rows &r) : index(to), rows(r) {
+  }
+  ~Linker() {
+    rows.graph_free(graph);
+  }
+  Linker(const Linker &) = delete;
+  Linker &operator=(const Linker &) = delete;
+  void add(uint64_t first, uint64_t n) {
+    index.hnsw.prepare_level_tab(n);
+    index.storage->add(static_cast<int64_t>(n), nullptr);
+    index.ntotal += static_cast<int64_t>(n);
+    std::vector<std::vector<int32_t>> levels(1);
+    for (uint64_t row = first; row < first + n; row++) {
+      const auto level = static_cast<size_t>(index.hnsw.levels[row] - 1);
+      if (levels.size() <= level) levels.resize(level + 1);
+      levels[level].push_back(static_cast<int32_t>(row));
+    }
+    std::vector<omp_lock_t> locks(static_cast<size_t>(index.ntotal));
+    for (auto &lock : locks) omp_init_lock(&lock);
+    std::mt19937 random(789);
+    for (size_t level = levels.size(); level-- > 0;) {
+      std::shuffle(levels[level].begin(), levels[level].end(), random); // neighbours in the file aren't added at once
+      if (level == 0 && index.hnsw.max_level > 0)
+        link_lowest(levels[level]);
+      else
+        link(levels[level], static_cast<int>(level), locks);
+    }
+    for (auto &lock : locks) omp_destroy_lock(&lock);
+  }
+
+private:
+  void link_lowest(const std::vector<int32_t> &list) {
+    const kin_links links = view(index);
+    const bool ready = graph ? rows.graph_renew(graph, &links)
+                             : (graph = rows.graph_new(rows.context, rows.file, &links, nullptr, 0)) != nullptr;
+    if (!ready || !rows.graph_link(graph, list.data(), list.size(), static_cast<size_t>(index.hnsw.efConstruction)))
+      throw std::bad_alloc();
+  }
+  // What IndexHNSW::add does.
+  void link(const std::vector<int32_t> &list, int level, std::vector<omp_lock_t> &locks) {
+    const auto n = static_cast<int64_t>(list.size());
 #pragma omp parallel if (n > 100)
-  {
-    faiss::VisitedTable visited(static_cast<int>(index.ntotal));
-    RowsComputer distance(rows, -1);
-    kin_links_room *room = wide ? rows.room_new(&above, KIN_LINKS_UPPER_EF) : nullptr;
+    {
+      faiss::VisitedTable visited(static_cast<int>(index.ntotal));
+      RowsComputer distance(rows, -1);
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < n; i++) {
-      const int32_t row = list[static_cast<size_t>(i)];
-      distance.set_query(distance.at(row));
-      if (room) {
-        const int32_t near = rows.descend(&above, rows.file, rows.dot_four, room, distance.query);
-        omp_set_lock(&locks[static_cast<size_t>(row)]);
-        index.hnsw.add_links_starting_from(distance, row, near, distance(near), 0, locks.data(), visited);
-        omp_unset_lock(&locks[static_cast<size_t>(row)]);
-      } else {
+      for (int64_t i = 0; i < n; i++) {
+        const int32_t row = list[static_cast<size_t>(i)];
+        distance.set_query(distance.at(row));
         index.hnsw.add_with_locks(distance, level, row, locks, visited);
       }
     }
-    rows.room_free(room);
   }
-}
-
-// What IndexHNSW::add does, but that a row of the lowest level, as most are, begins where a wide walk above it leads.
-// FAISS's walk, of one vertex, comes to the wrong one of many tight clusters, where the row then is linked for good.
-void add_to_links(faiss::IndexHNSWFlat &index, const kin_faiss_rows &rows, uint64_t first, uint64_t n) {
-  index.hnsw.prepare_level_tab(n);
-  index.storage->add(static_cast<int64_t>(n), nullptr);
-  index.ntotal += static_cast<int64_t>(n);
-  std::vector<omp_lock_t> locks(static_cast<size_t>(index.ntotal));
-  for (auto &lock : locks) omp_init_lock(&lock);
-  std::vector<std::vector<int32_t>> levels;
-  for (uint64_t row = first; row < first + n; row++) {
-    const auto level = static_cast<size_t>(index.hnsw.levels[row] - 1);
-    if (levels.size() <= level) levels.resize(level + 1);
-    levels[level].push_back(static_cast<int32_t>(row));
-  }
-  std::mt19937 random(789);
-  for (size_t level = levels.size(); level-- > 0;) {
-    std::shuffle(levels[level].begin(), levels[level].end(), random); // neighbours in the file aren't added at once
-    link(index, rows, levels[level], static_cast<int>(level), locks);
-  }
-  for (auto &lock : locks) omp_destroy_lock(&lock);
-}
+  faiss::IndexHNSWFlat &index;
+  const kin_faiss_rows &rows;
+  kin_graph *graph = nullptr;
+};
 
 // In steps that grow with a graph: each costs some time for every row that is there already.
 void fill(faiss::Index *index, const kin_faiss_rows &rows, uint64_t n, Progress &progress) {
   std::vector<float> vectors;
+  faiss::IndexHNSWFlat *const links = as_links(index);
+  std::unique_ptr<Linker> linker;
+  if (links) linker = std::make_unique<Linker>(*links, rows);
   progress.begin("adding", n);
   for (uint64_t row = 0, step; row < n; row += step) {
-    auto *links = as_links(index);
     step = std::min(std::max<uint64_t>(1024, links ? row / 100 : std::min<uint64_t>(row, 8192)), n - row);
-    if (links) {
-      add_to_links(*links, rows, row, step);
+    if (linker) {
+      linker->add(row, step);
     } else {
       copy_rows(rows, row, step, 1, 1, vectors);
       index->add(static_cast<int64_t>(step), vectors.data());
@@ -546,7 +536,7 @@ void describe(const kin_faiss *faiss, kin_faiss_kind *out) {
 }
 
 bool get_links(const kin_faiss *faiss, kin_links *out) {
-  const faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
+  faiss::IndexHNSWFlat *links = as_links(faiss->index.get());
   if (!links || links->ntotal == 0) return false;
   *out = view(*links);
   return true;

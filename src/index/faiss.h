@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 #include "index/centres.h"
-#include "index/links.h"
+#include "index/graph.h"
 
 typedef struct kin_faiss kin_faiss;
 
@@ -21,13 +21,15 @@ typedef struct kin_faiss_rows {
   const float *(*at)(const kin_vectors *file, uint64_t row); /* kin_vectors_at */
   float (*dot)(const float *a, const float *b, size_t n);    /* kin_kernels' */
   void (*dot_four)(const float *query, const float *const rows[4], size_t dim, float out[4]);
-  kin_links_room *(*room_new)(const kin_links *links, size_t ef); /* links.h's */
-  void (*room_free)(kin_links_room *room);
-  int32_t (*descend)(const kin_links *links, const kin_vectors *file, kin_links_dots *dots, kin_links_room *room,
-                     const float *query);
+  const kin_context *context;
+  kin_graph *(*graph_new)(const kin_context *context, const kin_vectors *file, const kin_links *links,
+                          const void *saved, size_t bytes); /* graph.h's */
+  void (*graph_free)(kin_graph *graph);
+  bool (*graph_renew)(kin_graph *graph, const kin_links *links);
+  bool (*graph_link)(kin_graph *graph, const int32_t *list, size_t n, size_t ef);
   const struct kin_kernels *kernels;
-  kin_centres *(*centres_new)(const struct kin_kernels *kernels, const float *vectors, size_t n,
-                              size_t dim); /* centres.h's */
+  kin_centres *(*centres_new)(const struct kin_kernels *kernels, const float *vectors, size_t n, size_t dim,
+                              bool by_distance); /* centres.h's */
   void (*centres_free)(kin_centres *centres);
   bool (*centres_nearest)(const kin_centres *centres, const float *queries, size_t n, size_t k, float *scores,
                           int64_t *found);
@@ -48,7 +50,7 @@ typedef struct kin_faiss_kind {
 } kin_faiss_kind;
 
 /* What the module gives; raise KIN_FAISS_INTERFACE with every change in this file. */
-#define KIN_FAISS_INTERFACE 5
+#define KIN_FAISS_INTERFACE 6
 typedef struct kin_faiss_calls {
   int interface; /* KIN_FAISS_INTERFACE, as the module was built with */
   /* Train and fill an index. KIN_ERR_ARGUMENT for a factory string that FAISS can't read or too few rows for it,
@@ -62,7 +64,7 @@ typedef struct kin_faiss_calls {
   void (*free)(kin_faiss *faiss); /* may be NULL */
   uint64_t (*count)(const kin_faiss *faiss);
   void (*describe)(const kin_faiss *faiss, kin_faiss_kind *out);
-  /* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_links_search; *out is valid while
+  /* Whether it is an HNSW graph over the vectors themselves, to be searched by kin_graph_search; *out is valid while
    * the index is. */
   bool (*get_links)(const kin_faiss *faiss, kin_links *out);
   /* The lists that a query looks into (IVF) and the candidates that a graph inside keeps, for the searches to come. An

@@ -87,6 +87,10 @@ typedef struct kin_kernels {
   void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, size_t n, float *out);
   /* The largest of x[n]; n >= 1. */
   float (*maximum)(const float *x, size_t n);
+  /* For each of x[n][k] the first of the largest of starts[c] + x * column c: that sum, and c. There are up to
+   * KIN_NEAREST_COLUMNS columns, whole panels of them. */
+  void (*nearest)(const float *panels, const float *starts, size_t columns, size_t k, const float *x, size_t n,
+                  float *scores, int32_t *found);
   /* x = exp(scale * (x - max)) / sum, in place; n >= 1, scale > 0. */
   void (*softmax)(float *x, float scale, size_t n);
   float (*dot)(const float *a, const float *b, size_t n);
@@ -124,6 +128,7 @@ typedef struct kin_kernels {
   size_t peak_multiply_adds;
 } kin_kernels;
 
+#define KIN_NEAREST_COLUMNS 512
 #define KIN_MAX_TILE_ROWS 32
 #define KIN_MAX_BLOCK_COLUMNS 256
 #define KIN_MAX_BLOCK_K 384
@@ -193,7 +198,12 @@ typedef struct kin_scan_kernels {
                float *out);
   /* out[i][r] = sum of code * plane i, in float in some order; ld in numbers. */
   void (*bf16)(const uint8_t *codes, size_t units, const uint16_t *planes, size_t ld, size_t n, float *out);
+  /* out[i] = the sum of query * rows[i], i < 4, over n numbers within [-127, 127]: exact. n is a multiple of
+   * KIN_INT8_STEP. */
+  void (*int8_four)(const int8_t *query, const int8_t *const rows[4], size_t n, int32_t out[4]);
 } kin_scan_kernels;
+
+#define KIN_INT8_STEP 64
 
 extern const kin_scan_kernels kin_scan_scalar, kin_scan_avx2, kin_scan_avx512, kin_scan_avx512vnni;
 

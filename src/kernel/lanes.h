@@ -267,6 +267,39 @@ static float maximum(const float *x, size_t n) {
   return max;
 }
 
+/* The first of sums[n] that is `most`, the largest. */
+static inline int32_t place_of(const float *sums, size_t n, float most) {
+  for (size_t i = 0; i < n; i += 16) {
+    uint32_t reached = v_at_least(v_load(sums + i), v_set(most));
+    if (reached) return (int32_t)i + __builtin_ctz(reached);
+  }
+  return 0;
+}
+
+static void nearest(const float *panels, const float *starts, size_t columns, size_t k, const float *x, size_t n,
+                    float *scores, int32_t *found) {
+  float sums[2][KIN_NEAREST_COLUMNS];
+  for (size_t i = 0; i < n; i += 2) {
+    const float *a = x + i * k, *b = i + 1 < n ? a + k : a;
+    v16 most_a = v_set(-INFINITY), most_b = most_a;
+    for (size_t c = 0; c < columns; c += KIN_PANEL) {
+      const float *panel = panels + c * k;
+      v16 a0 = v_load(starts + c), a1 = v_load(starts + c + 16), b0 = a0, b1 = a1;
+      for (size_t j = 0; j < k; j++) {
+        v16 w0 = v_load(panel + j * KIN_PANEL), w1 = v_load(panel + j * KIN_PANEL + 16);
+        v16 xa = v_set(a[j]), xb = v_set(b[j]);
+        a0 = v_fma(xa, w0, a0), a1 = v_fma(xa, w1, a1);
+        b0 = v_fma(xb, w0, b0), b1 = v_fma(xb, w1, b1);
+      }
+      v_store(sums[0] + c, a0), v_store(sums[0] + c + 16, a1);
+      v_store(sums[1] + c, b0), v_store(sums[1] + c + 16, b1);
+      most_a = v_max(most_a, v_max(a0, a1)), most_b = v_max(most_b, v_max(b0, b1));
+    }
+    scores[i] = lanes_max(most_a), found[i] = place_of(sums[0], columns, scores[i]);
+    if (i + 1 < n) scores[i + 1] = lanes_max(most_b), found[i + 1] = place_of(sums[1], columns, scores[i + 1]);
+  }
+}
+
 static void softmax(float *x, float scale, size_t n) {
   v16 f = v_set(scale), m = v_set(maximum(x, n)), total = v_set(0.0f);
   for (size_t i = 0; i < n; i += 16) {
@@ -381,6 +414,7 @@ const kin_kernels TABLE = {
     .quantise = quantise,
     .layer_norm = layer_norm,
     .maximum = maximum,
+    .nearest = nearest,
     .softmax = softmax,
     .dot = dot,
     .dots = dots,

@@ -235,4 +235,12 @@ static void scan_bf16(const uint8_t *codes, size_t units, const uint16_t *planes
     }
 }
 
-const kin_scan_kernels kin_scan_scalar = {.name = "scalar", .int8 = scan_int8, .bf16 = scan_bf16};
+static void int8_four(const int8_t *query, const int8_t *const rows[4], size_t n, int32_t out[4]) {
+  for (size_t i = 0; i < 4; i++) {
+    out[i] = 0;
+    for (size_t j = 0; j < n; j++) out[i] += query[j] * rows[i][j];
+  }
+}
+
+const kin_scan_kernels kin_scan_scalar = {
+    .name = "scalar", .int8 = scan_int8, .bf16 = scan_bf16, .int8_four = int8_four};

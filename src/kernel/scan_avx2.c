@@ -64,6 +64,24 @@ static inline floats add_bf16(floats total, bf16_rows rows, bf16_plane plane) {
   return _mm256_fmadd_ps(rows.high, plane.high, _mm256_fmadd_ps(rows.low, plane.low, total));
 }
 
+static inline ints load_bytes(const int8_t *p) {
+  return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+static inline ints magnitudes(ints x) {
+  return _mm256_abs_epi8(x);
+}
+static inline ints signed_like(ints x, ints y) {
+  return _mm256_sign_epi8(x, y);
+}
+static inline ints add_bytes(ints total, ints magnitude, ints x) {
+  return _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, x), _mm256_set1_epi16(1)));
+}
+static inline int32_t sum_of(ints x) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
 #define NAME "avx2"
 #define TABLE kin_scan_avx2
 #include "kernel/scan_tile.h"

@@ -43,6 +43,10 @@ static inline floats add_bf16(floats total, bf16_rows rows, bf16_plane plane) {
   return _mm512_fmadd_ps(rows.high, plane.high, _mm512_fmadd_ps(rows.low, plane.low, total));
 }
 
+static inline ints add_bytes(ints total, ints magnitude, ints x) {
+  return _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitude, x), _mm512_set1_epi16(1)));
+}
+
 #define NAME "avx512"
 #define TABLE kin_scan_avx512
 #include "kernel/scan_tile.h"

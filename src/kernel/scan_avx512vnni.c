@@ -25,6 +25,10 @@ static inline ints add_int8(ints total, int8_rows rows, int8_plane plane) {
 #endif
 }
 
+static inline ints add_bytes(ints total, ints magnitude, ints x) {
+  return add_int8(total, magnitude, x);
+}
+
 typedef __m512bh bf16_rows;
 typedef __m512bh bf16_plane;
 

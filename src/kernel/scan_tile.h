@@ -3,6 +3,7 @@
  *   LANES, ROW_VECTORS, PLANES   a tile is ROW_VECTORS registers of LANES rows, times PLANES planes
  *   ints, int8_rows, int8_plane, load_int8_rows, spread_int8, add_int8, spread_int, store_int
  *   floats, bf16_rows, bf16_plane, load_bf16_rows, spread_bf16, add_bf16, zero_float, store_float
+ *   load_bytes, magnitudes, signed_like, add_bytes, sum_of
  * and NAME and TABLE; PLANES is at most 6. */
 
 #include <string.h>
@@ -99,4 +100,15 @@ static void scan_bf16(const uint8_t *codes, size_t units, const uint16_t *planes
 #undef TILE
 }
 
-const kin_scan_kernels TABLE = {.name = NAME, .int8 = scan_int8, .bf16 = scan_bf16};
+/* Products of bytes take one of them unsigned: |q| * (r with the sign of q) is q * r. */
+static void int8_four(const int8_t *query, const int8_t *const rows[4], size_t n, int32_t out[4]) {
+  ints total[4] = {spread_int(0), spread_int(0), spread_int(0), spread_int(0)};
+  for (size_t j = 0; j < n; j += 4 * LANES) {
+    ints q = load_bytes(query + j), magnitude = magnitudes(q);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) total[i] = add_bytes(total[i], magnitude, signed_like(load_bytes(rows[i] + j), q));
+  }
+  for (size_t i = 0; i < 4; i++) out[i] = sum_of(total[i]);
+}
+
+const kin_scan_kernels TABLE = {.name = NAME, .int8 = scan_int8, .bf16 = scan_bf16, .int8_four = int8_four};

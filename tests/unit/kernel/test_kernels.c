@@ -129,6 +129,43 @@ static void softmaxes_match(void **state) {
   }
 }
 
+static void check_nearest(const kin_kernels *kernels, size_t columns, size_t k, size_t n) {
+  float *x = seeded_floats(n * k, 1.0f, n), *panels = seeded_floats(columns * k, 1.0f, k);
+  float *starts = seeded_floats(columns, 1.0f, columns), scores[6] = {0}, plain[6] = {0};
+  int32_t found[6] = {0}, found_plain[6] = {0};
+  /* The last panel is the first once more: of equal ones the first counts. */
+  memcpy(panels + (columns - KIN_PANEL) * k, panels, KIN_PANEL * k * sizeof *panels);
+  memcpy(starts + columns - KIN_PANEL, starts, KIN_PANEL * sizeof *starts);
+  kernels->nearest(panels, starts, columns, k, x, n, scores, found);
+  kin_kernels_scalar.nearest(panels, starts, columns, k, x, n, plain, found_plain);
+  assert_memory_equal(scores, plain, sizeof plain);
+  assert_memory_equal(found, found_plain, sizeof found);
+  for (size_t i = 0; i < n; i++) {
+    double most = -INFINITY, at = 0;
+    for (size_t c = 0; c < columns; c++) {
+      double sum = (double)starts[c];
+      for (size_t j = 0; j < k; j++)
+        sum += (double)x[i * k + j] * (double)panels[(c / KIN_PANEL * k + j) * KIN_PANEL + c % KIN_PANEL];
+      if ((int32_t)c == found[i]) at = sum;
+      most = sum > most ? sum : most;
+    }
+    assert_true(most - at < 1e-5 && fabs((double)scores[i] - most) < 1e-5);
+    assert_true(columns == KIN_PANEL || found[i] < (int32_t)(columns - KIN_PANEL));
+  }
+  assert_true(scores[n] == 0 && found[n] == 0);
+  kin_free_aligned(x), kin_free_aligned(panels), kin_free_aligned(starts);
+}
+
+static void nearest_match(void **state) {
+  (void)state;
+  for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
+    const kin_kernels *kernels = kernels_or_note(isa);
+    for (size_t columns = KIN_PANEL; kernels && columns <= KIN_NEAREST_COLUMNS; columns *= 2)
+      for (size_t k = 1; k <= 33; k += 8)
+        for (size_t n = 1; n <= 5; n++) check_nearest(kernels, columns, k, n);
+  }
+}
+
 static void dots_match(void **state) {
   (void)state;
   for (kin_isa isa = KIN_ISA_SCALAR; isa <= KIN_ISA_AVX512; isa++) {
@@ -281,6 +318,7 @@ int main(void) {
       cmocka_unit_test(activations_are_accurate),
       cmocka_unit_test(layer_norms_match),
       cmocka_unit_test(softmaxes_match),
+      cmocka_unit_test(nearest_match),
       cmocka_unit_test(dots_match),
       cmocka_unit_test(additions_and_scalings_match),
       cmocka_unit_test(transposes_match),

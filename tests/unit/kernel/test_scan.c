@@ -58,6 +58,28 @@ static void check_int8_sizes(const kin_scan_kernels *k) {
       for (int extreme = 0; extreme < 2; extreme++) check_int8(k, unit_counts[u], plane_counts[p], extreme);
 }
 
+static void check_int8_four(const kin_scan_kernels *k) {
+  static const size_t lengths[] = {64, 128, 512, 1024};
+  enum { MOST = 1024 };
+  for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+    for (int extreme = 0; extreme < 3; extreme++) {
+      uint8_t *bytes = random_bytes(5 * MOST, l);
+      int8_t *query = (int8_t *)bytes, *data = query + MOST;
+      for (size_t i = 0; i < 5 * MOST; i++) query[i] = (int8_t)(extreme ? 127 : bytes[i] % 255 - 127);
+      for (size_t i = 0; extreme == 2 && i < MOST; i++) query[i] = -127;
+      const int8_t *const rows[4] = {data + MOST, data, data + 3 * MOST, data};
+      int32_t out[5] = {0, 0, 0, 0, 7};
+      k->int8_four(query, rows, lengths[l], out);
+      assert_int_equal(out[4], 7);
+      for (size_t i = 0; i < 4; i++) {
+        int64_t sum = 0;
+        for (size_t j = 0; j < lengths[l]; j++) sum += query[j] * rows[i][j];
+        assert_int_equal(out[i], sum);
+      }
+      kin_free_aligned(bytes);
+    }
+}
+
 static double widen(uint16_t x) {
   uint32_t bits = (uint32_t)x << 16;
   float f;
@@ -105,6 +127,11 @@ static void check_bf16_sizes(const kin_scan_kernels *k) {
 static void int8_products_are_exact(void **state) {
   (void)state;
   for_each_table(check_int8_sizes);
+}
+
+static void int8_products_of_four_rows_are_exact(void **state) {
+  (void)state;
+  for_each_table(check_int8_four);
 }
 
 static void bf16_products_are_near(void **state) {
@@ -190,7 +217,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(int8_products_are_exact),   cmocka_unit_test(bf16_products_are_near),
       cmocka_unit_test(dots_have_the_bits_of_dot), cmocka_unit_test(four_rows_at_once),
-      cmocka_unit_test(select_finds_what_reaches),
+      cmocka_unit_test(select_finds_what_reaches), cmocka_unit_test(int8_products_of_four_rows_are_exact),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
