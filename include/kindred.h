@@ -215,7 +215,7 @@ KIN_API kin_status kin_hub_pull(const char *name, const kin_hub_options *options
 /* Turn a name into the directory of a model on this machine, without any network: an existing directory
  * as it is, else the cache's snapshot. `cache_dir` may be NULL (default). *dir is released with free().
  * KIN_ERR_NOT_FOUND when it isn't cached (the message tells how to get it), KIN_ERR_ARGUMENT when the
- * name is none. */
+ * name is none, KIN_ERR_IO when the place of a path can't be looked at. */
 KIN_API kin_status kin_hub_find(const char *name, const char *cache_dir, char **dir, kin_error *err);
 
 /* The i-th alias and, in *repo, what it stands for; NULL past the last. */

@@ -24,6 +24,7 @@ int cli_query_check(const cli_command *command, const cli_query_options *o) {
   bool others = o->elastic.vector_field || o->elastic.text_field || o->elastic.id_field;
   if (others && !kin_elastic_is_address(o->store))
     return cli_usage_error(command, "--vector-field, --text-field and --id-field are for a store elasticsearch://...");
+  if (o->pool && o->diversity == 0) return cli_usage_error(command, "--pool is for --diversity, which isn't given");
   if (o->pool > 10000) return cli_usage_error(command, "--pool %zu: expected at most 10000", o->pool);
   return CLI_OK;
 }

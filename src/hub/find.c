@@ -286,14 +286,20 @@ static kin_status find_cached(const char *repo_dir, const char *repo, const char
   return status;
 }
 
+static kin_status fail_path(const char *path, kin_error *err) {
+  struct stat st;
+  if (stat(path, &st) == 0) return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: not a directory, as a model is", path);
+  if (errno == ENOENT) return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: no such directory", path);
+  return kin_fail_errno(err, errno, "%s: can't open", path);
+}
+
 kin_status kin_hub_find(const char *name, const char *cache_dir, char **dir, kin_error *err) {
   if (!name || !dir) return kin_fail(err, KIN_ERR_ARGUMENT, "kin_hub_find: no name given");
   if (is_dir(name)) {
     *dir = kin_strdup(name);
     return *dir ? KIN_OK : no_memory(err);
   }
-  if (name[0] == '/' || name[0] == '.' || name[0] == '~')
-    return kin_fail(err, KIN_ERR_NOT_FOUND, "%s: no such directory", name);
+  if (name[0] == '/' || name[0] == '.' || name[0] == '~') return fail_path(name, err);
   char *repo = NULL, *revision = NULL, *cache = NULL, *repo_dir = NULL, *found = NULL;
   bool partial = false;
   kin_status status = kin_hub_parse_name(name, &repo, &revision, err);

@@ -185,6 +185,12 @@ class Names(HubTest):
         status, message, _, _ = self.run_driver("find", "./no/such")
         self.assertEqual(status, "KIN_ERR_NOT_FOUND")
         self.assertIn("no such directory", message)
+        status, message, _, _ = self.run_driver("find", __file__)
+        self.assertEqual(status, "KIN_ERR_NOT_FOUND")
+        self.assertIn(".py: not a directory", message)
+        status, message, _, _ = self.run_driver("find", f"{__file__}/model")
+        self.assertEqual(status, "KIN_ERR_IO")
+        self.assertIn("/model: can't open: Not a directory", message)
 
     def test_bad_names(self):
         for name in ("a b", "a/b/c", "a//b", "a--b/c", "org/na..me", "org/name@", "org/name@../../x", "@main", "/x/",
